@@ -1,0 +1,64 @@
+# Statuswire: what to type. `make` alone lists the targets.
+#
+# Two environments, both made from hashed lock files: .venv holds the product
+# and its tests, .venv-tools the SAM CLI and the embedded AWS (their pins clash).
+
+PYTHON ?= python3
+PRODUCT := .venv/.installed
+TOOLS := .venv-tools/.installed
+PY := .venv/bin/python
+LOCKS := consumer dev tools uv
+
+.PHONY: help demo test lint format lock clean
+.DEFAULT_GOAL := help
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+demo: $(PRODUCT) $(TOOLS) ## The whole path on an embedded AWS (ONCE=1: one pass, then exit)
+	@exec $(PY) -m infra.local $(if $(ONCE),--once)
+
+test: $(PRODUCT) $(TOOLS) ## All tests
+	$(PY) -m pytest
+
+lint: $(PRODUCT) $(TOOLS) ## ruff, mypy, import contracts, cfn-lint, sam validate
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-cache
+	.venv-tools/bin/cfn-lint template.yaml
+	@mkdir -p .local/home
+	HOME=$(CURDIR)/.local/home SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 \
+		.venv-tools/bin/sam validate --lint
+
+format: $(PRODUCT) ## Put the code in its house style
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+lock: ## Renew the lock files from the .in files (needs uv)
+	for name in consumer dev tools; do \
+		uv pip compile --universal --python-version 3.11 --generate-hashes \
+			--custom-compile-command "make lock" --upgrade \
+			requirements/$$name.in -o requirements/$$name.txt || exit 1; done
+	for folder in lambdas/*/; do \
+		uv pip compile --python-version 3.11 --generate-hashes \
+			--custom-compile-command "make lock" --upgrade \
+			$$folder/requirements.in -o $$folder/requirements.txt || exit 1; done
+
+clean: ## Remove everything that make has made
+	rm -rf .venv .venv-tools .local .aws-sam .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+$(PRODUCT): requirements/dev.txt requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Statuswire needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 …" >&2; exit 1; }
+	@echo "Setting up .venv (the product and its tests) …"
+	@$(PYTHON) -m venv --clear .venv
+	@.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@.venv/bin/uv pip sync --quiet --python .venv/bin/python --require-hashes requirements/dev.txt
+	@touch $@
+
+$(TOOLS): requirements/tools.txt $(PRODUCT)
+	@echo "Setting up .venv-tools (SAM CLI and the embedded AWS) …"
+	@.venv/bin/uv venv --quiet --clear --python .venv/bin/python .venv-tools
+	@.venv/bin/uv pip sync --quiet --python .venv-tools/bin/python --require-hashes requirements/tools.txt
+	@touch $@

@@ -1,0 +1,74 @@
+"""Entries: events in the log, each at its place, ready to be sent. Pure.
+
+A cursor names a place in one epoch of the log: `9f3c-57`.
+"""
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from consumer.core import watch
+from consumer.core.events import Event, decode_stored
+
+_OP_TEXT_FIN: Final = 0x81  # RFC 6455, section 5.2: FIN and opcode 1
+
+
+class Entry(Struct, frozen=True):
+    """An event that the log has committed."""
+
+    place: int
+    key: str
+    late: bool
+    payload: bytes
+    """The event's JSON, as clients get it."""
+    event: Event
+    patterns: tuple[str, ...]
+    """Every watch pattern that it matches."""
+    frame: bytes
+    """Its `status` frame, WebSocket header included: the same bytes for every client."""
+
+
+def stored(epoch: str, place: int, payload: bytes, *, late: bool) -> Entry:
+    """An entry read back from what a log stores."""
+    return committed(epoch, place, decode_stored(payload), payload, late=late)
+
+
+def committed(epoch: str, place: int, event: Event, payload: bytes, *, late: bool) -> Entry:
+    """The entry of an event and its JSON."""
+    text = b'{"op":"status","cursor":"%b","event":%b%b}' % (
+        cursor(epoch, place).encode(),
+        payload,
+        b',"late":true' if late else b"",
+    )
+    return Entry(place, event.key, late, payload, event, watch.matching(event), text_frame(text))
+
+
+def cursor(epoch: str, place: int) -> str:
+    """The name of a place in the log."""
+    return f"{epoch}-{place}"
+
+
+def place_in(epoch: str, since: str) -> int | None:
+    """The place that a cursor names, or None where it belongs to another epoch (or is none)."""
+    its_epoch, _, place = since.rpartition("-")
+    if its_epoch != epoch or not (place.isascii() and place.isdigit() and len(place) < 19):
+        return None
+    return int(place)
+
+
+def text_frame(payload: bytes) -> bytes:
+    """A server's text frame: final, unmasked, uncompressed (RFC 6455, section 5.2)."""
+    size = len(payload)
+    if size < 126:
+        header = bytes((_OP_TEXT_FIN, size))
+    elif size < 65_536:
+        header = bytes((_OP_TEXT_FIN, 126)) + size.to_bytes(2, "big")
+    else:
+        header = bytes((_OP_TEXT_FIN, 127)) + size.to_bytes(8, "big")
+    return header + payload
+
+
+def json_frame(message: object) -> bytes:
+    """A text frame with a message in it."""
+    return text_frame(msgspec.json.encode(message))

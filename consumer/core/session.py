@@ -1,0 +1,112 @@
+"""A session: what one client watches, how far it has been told, and what waits for it.
+
+Pure: the hub offers entries, the edge takes bytes and says when the socket is full. A slow client
+pays for itself: past `MAX_OUTBOX_EVENTS` only the newest entry of each key is kept for it.
+"""
+
+from collections import deque
+from typing import Final
+
+from consumer.core import messages
+from consumer.core.entries import Entry, cursor
+from consumer.core.messages import BadRequest, Subscribe, Unsubscribe
+
+MAX_OUTBOX_EVENTS: Final = 256  # 256 × ~400 B ≈ 100 kB; 10,000 stuck clients ≈ 1 GB
+MAX_OUTBOX_BYTES: Final = 1 << 20  # newest per key: some 2,500 keys; past it the client is closed
+
+
+class Session:
+    """One client. `place`: every matching entry up to there was sent, or waits in the outbox."""
+
+    def __init__(self, epoch: str, max_events: int = MAX_OUTBOX_EVENTS) -> None:
+        self.watch: set[str] = set()
+        self.place = 0
+        self.is_live = False
+        self.is_paused = False
+        self.commands: deque[Subscribe | Unsubscribe] = deque()
+        self._epoch = epoch
+        self._outbox = Outbox(max_events)
+
+    def admit(self, request: Subscribe | Unsubscribe) -> None:
+        """Queue a request; they are served one after another. Raises `BadRequest`."""
+        if isinstance(request, Subscribe):
+            wanted = self.watch.union(*(c.watch for c in self.commands), request.watch)
+            if len(wanted) > messages.MAX_WATCHES:
+                raise BadRequest(
+                    "too_many_watches", f"at most {messages.MAX_WATCHES} patterns", request.id
+                )
+        self.commands.append(request)
+
+    def offer(self, entry: Entry) -> None:
+        """Put an entry in line. Only for entries that match, in rising order of place."""
+        self._outbox.put(entry)
+
+    def take(self) -> bytes:
+        """Everything that waits, to be written at once; nothing while the socket is full."""
+        if self.is_paused or not self._outbox:
+            return b""
+        frames, skipped, first_place = self._outbox.empty()
+        if skipped:
+            # Said first, and from where: a cursor must not promise what comes after it.
+            notice = messages.skipped(skipped, cursor(self._epoch, first_place - 1))
+            frames.insert(0, notice)
+        return b"".join(frames)
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is pending: the client has been told everything up to the hub's place."""
+        return self.is_live and not self.is_paused and not self._outbox
+
+    @property
+    def is_overrun(self) -> bool:
+        """Even the newest per key is too much: the client must be closed as too slow."""
+        return self._outbox.size_bytes > MAX_OUTBOX_BYTES
+
+
+class Outbox:
+    """Entries that wait for one client, in order of place; conflated past its bound."""
+
+    def __init__(self, max_events: int) -> None:
+        self.size_bytes = 0
+        self._max_events = max_events
+        self._entries: list[Entry] = []
+        self._newest: dict[str, Entry] | None = None  # once conflated: by key, in order of place
+        self._skipped = 0
+        self._first_place = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._entries or self._skipped or self._newest)
+
+    def put(self, entry: Entry) -> None:
+        """Add an entry, whose place is above all that wait."""
+        if not self:
+            self._first_place = entry.place
+        if self._newest is not None:
+            self._conflate(entry, self._newest)
+            return
+        self._entries.append(entry)
+        self.size_bytes += len(entry.frame)
+        if len(self._entries) > self._max_events:
+            waiting, self._entries, self.size_bytes = self._entries, [], 0
+            self._newest = {}
+            for each in waiting:
+                self._conflate(each, self._newest)
+
+    def empty(self) -> tuple[list[bytes], int, int]:
+        """The frames that waited, how many entries were skipped, the place of the first of all."""
+        kept = self._entries if self._newest is None else self._newest.values()
+        frames = [entry.frame for entry in kept]
+        skipped, first_place = self._skipped, self._first_place
+        self._entries, self._newest, self._skipped, self.size_bytes = [], None, 0, 0
+        return frames, skipped, first_place
+
+    def _conflate(self, entry: Entry, newest: dict[str, Entry]) -> None:
+        if entry.late:  # not the newest of its key, whatever waits
+            self._skipped += 1
+            return
+        older = newest.pop(entry.key, None)
+        if older is not None:
+            self._skipped += 1
+            self.size_bytes -= len(older.frame)
+        newest[entry.key] = entry
+        self.size_bytes += len(entry.frame)

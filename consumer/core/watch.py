@@ -1,0 +1,51 @@
+"""Watch patterns: what a client asks to see, and which of them an event matches.
+
+A pattern is looked up, never scanned for: an event matches at most five, whatever the number of
+clients. Pure: no I/O, clock or logging.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from consumer.core.events import INSTANCE_ID, Event
+
+MAX_PATTERN_CHARS: Final = 512
+_NAME: Final = re.compile(r"[^\s:]{1,80}")
+_EXECUTION_ARN: Final = re.compile(
+    r"arn:aws[a-z-]*:states:[a-z0-9-]+:[0-9]{12}:(?:execution|express):[^\s:]+:\S+"
+)
+
+
+class BadWatch(Exception):
+    """A pattern that nothing can match. The client must act."""
+
+
+def check(pattern: str) -> str:
+    """The pattern, if it is one. Raises `BadWatch`."""
+    kind, _, what = pattern.partition(":")
+    if len(pattern) <= MAX_PATTERN_CHARS and (
+        pattern == "*"
+        or (kind == "instance" and INSTANCE_ID.fullmatch(what))
+        or (kind == "machine" and what in ("express", "standard"))
+        or (kind == "execution" and (_NAME.fullmatch(what) or _EXECUTION_ARN.fullmatch(what)))
+    ):
+        return pattern
+    raise BadWatch(
+        "a watch is instance:<id>, execution:<ARN or name>, machine:express|standard, or *"
+    )
+
+
+def matching(event: Event) -> tuple[str, ...]:
+    """Every pattern that an event matches."""
+    patterns = ["*"]
+    if event.instance_id is not None:
+        patterns.append(f"instance:{event.instance_id}")
+    if (run := event.execution) is not None:
+        patterns += (f"execution:{run.arn}", f"execution:{run.name}", f"machine:{run.machine}")
+    return tuple(patterns)
+
+
+def single_executions(patterns: Iterable[str]) -> frozenset[str]:
+    """Those patterns that name one execution: a snapshot tells these in full."""
+    return frozenset(pattern for pattern in patterns if pattern.startswith("execution:"))

@@ -1,0 +1,1 @@
+"""One file per thing outside: SQS, SQLite, WebSocket, HTTP, Prometheus."""

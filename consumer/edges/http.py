@@ -1,0 +1,77 @@
+"""What the consumer's port answers besides WebSockets: dashboard, health, readiness. GET only."""
+
+import mimetypes
+from collections.abc import Callable
+from http import HTTPStatus
+from importlib.resources import files
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+
+from consumer import __version__
+
+_JSON: Final = "application/json"
+_TEXT: Final = "text/plain; charset=utf-8"
+_ROUTES: Final = {"/": "index.html", "/favicon.ico": "favicon.svg"}  # beside /dashboard/<file>
+
+
+class Site:
+    """Answers plain HTTP requests from memory; the files are read once, at the start."""
+
+    def __init__(self, rest_url: str | None, is_ready: Callable[[], bool]) -> None:
+        self._is_ready = is_ready
+        config = msgspec.json.encode({"rest_url": rest_url, "version": __version__})
+        self._pages: dict[str, tuple[str, bytes]] = {"/config.json": (_JSON, config)}
+        for file in files("consumer.dashboard").iterdir():
+            kind = mimetypes.guess_type(file.name)[0]
+            if kind is not None and file.is_file():
+                page = (f"{kind}; charset=utf-8", file.read_bytes())
+                self._pages[f"/dashboard/{file.name}"] = page
+        for path, name in _ROUTES.items():
+            if page_of := self._pages.get(f"/dashboard/{name}"):
+                self._pages[path] = page_of
+        self._policy = _content_security_policy(rest_url)
+
+    def respond(self, request: Request) -> Response:
+        """The answer to a request that is not a WebSocket handshake."""
+        if request.method not in ("GET", "HEAD"):
+            return self._response(HTTPStatus.METHOD_NOT_ALLOWED, _TEXT, b"only GET here\n")
+        path = urlsplit(request.path).path
+        if path == "/healthz":
+            return self._response(HTTPStatus.OK, _TEXT, b"ok\n")
+        if path == "/readyz":
+            if self._is_ready():
+                return self._response(HTTPStatus.OK, _TEXT, b"ready\n")
+            return self._response(HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, b"not ready\n")
+        if path in self._pages:
+            return self._response(HTTPStatus.OK, *self._pages[path])
+        return self._response(HTTPStatus.NOT_FOUND, _TEXT, b"nothing here\n")
+
+    def _response(self, status: HTTPStatus, kind: str, body: bytes) -> Response:
+        headers = Headers(
+            {
+                "Content-Type": kind,
+                "Content-Length": str(len(body)),
+                "Connection": "close",
+                "Cache-Control": "no-store",
+                "Content-Security-Policy": self._policy,
+                "Referrer-Policy": "no-referrer",
+                "X-Content-Type-Options": "nosniff",
+            }
+        )
+        return Response(status.value, status.phrase, headers, body)
+
+
+def _content_security_policy(rest_url: str | None) -> str:
+    connect = ["'self'"]
+    if rest_url is not None:
+        parts = urlsplit(rest_url)
+        connect.append(f"{parts.scheme}://{parts.netloc}")
+    return (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        f"connect-src {' '.join(connect)}; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    )

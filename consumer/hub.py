@@ -1,0 +1,211 @@
+"""The hub: from the log's change feed to the sessions of the clients that watch.
+
+A client is *live* while it stands where the hub stands: entries are pushed to it as they come.
+Whenever it asks for something it steps aside: one task brings it, by reading the log, to where the
+hub is by then, and puts it back in line. Snapshot, resume and a gap are all that one motion.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from consumer.core import events, messages, statuses
+from consumer.core.entries import Entry, cursor, place_in
+from consumer.core.messages import Subscribe, Unsubscribe
+from consumer.core.view import View
+from consumer.core.watch import single_executions
+from consumer.ports import Client, StatusLog, Trimmed
+
+log = logging.getLogger(__name__)
+
+ORIGIN: Final = 0  # the place before the first
+INTERNAL_ERROR: Final = 1011  # RFC 6455, section 7.4.1
+
+
+class Hub:
+    """Knows who watches what. One event loop, no locks: what is not awaited is atomic."""
+
+    def __init__(self, status_log: StatusLog, now_ms: Callable[[], int]) -> None:
+        self.place = ORIGIN
+        self.view = View()
+        self.clients: set[Client] = set()
+        self.lag_ms: int | None = None
+        self._log = status_log
+        self._now_ms = now_ms
+        self._watching: dict[str, set[Client]] = {}
+        self._tasks: dict[Client, asyncio.Task[None]] = {}
+
+    async def load(self) -> None:
+        """Read what stands in the log; to be called once, before `follow`."""
+        self.place, newest = await self._log.newest()
+        for entry in newest:
+            self.view.apply(entry)
+
+    async def follow(self) -> None:
+        """Pass on every change, for ever."""
+        async for entries in self._log.changes(after=self.place):
+            self._publish(entries)
+
+    def admit(self, client: Client) -> None:
+        """Take a new client in."""
+        self.clients.add(client)
+        client.session.place = self.place
+        self._attach(client)
+
+    def dismiss(self, client: Client) -> None:
+        """Let go of a client whose connection is closed."""
+        self.clients.discard(client)
+        self._detach(client)
+        if task := self._tasks.pop(client, None):
+            task.cancel()
+
+    def request(self, client: Client, request: Subscribe | Unsubscribe) -> None:
+        """Serve a client's request after those before it. Raises `messages.BadRequest`."""
+        client.session.admit(request)
+        if client not in self._tasks:
+            self._detach(client)
+            self._tasks[client] = asyncio.create_task(self._serve(client))
+
+    def beat(self) -> None:
+        """Send every client that is not held up a heartbeat, with a cursor if nothing waits."""
+        frame = messages.heartbeat(cursor(self._log.epoch, self.place), self.lag_ms)
+        without_cursor = messages.heartbeat(None, self.lag_ms)
+        for client in self.clients:
+            if not client.session.is_paused:
+                client.write(frame if client.session.is_idle else without_cursor)
+
+    def forget_ended(self, before_ms: int) -> None:
+        """Let ended executions and terminated instances fade out of the view."""
+        self.view.forget_ended(before_ms)
+
+    async def close(self) -> None:
+        """End what is under way for clients."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _publish(self, entries: Iterable[Entry]) -> None:
+        due: set[Client] = set()
+        for entry in entries:
+            self.place = entry.place
+            self.view.apply(entry)
+            for client in self._watchers(entry):
+                client.session.offer(entry)
+                due.add(client)
+            self.lag_ms = max(0, self._now_ms() - events.milliseconds(entry.event.time))
+        for client in due:
+            client.flush()
+
+    def _watchers(self, entry: Entry) -> Iterable[Client]:
+        watching = [found for p in entry.patterns if (found := self._watching.get(p))]
+        return watching[0] if len(watching) == 1 else set().union(*watching)
+
+    def _attach(self, client: Client) -> None:
+        client.session.is_live = True
+        for pattern in client.session.watch:
+            self._watching.setdefault(pattern, set()).add(client)
+
+    def _detach(self, client: Client) -> None:
+        if client.session.is_live:
+            client.session.is_live = False
+            client.session.place = self.place
+        for pattern in client.session.watch:
+            if watching := self._watching.get(pattern):
+                watching.discard(client)
+                if not watching:
+                    del self._watching[pattern]
+
+    async def _serve(self, client: Client) -> None:
+        """Serve a client's requests in turn, bring it up to the hub's place, put it in line."""
+        session = client.session
+        try:
+            await client.drained()
+            while session.commands or session.place < self.place:
+                await self._catch_up(client)
+                if session.commands:
+                    await self._obey(client, session.commands[0])
+                    session.commands.popleft()
+        except ConnectionError:
+            return  # it is gone, and with it what it asked for
+        except Exception:
+            log.exception("a client's request failed; closing its connection")
+            client.close(INTERNAL_ERROR, "internal error; reconnect with your cursor")
+        else:
+            del self._tasks[client]
+            self._attach(client)
+
+    async def _obey(self, client: Client, command: Subscribe | Unsubscribe) -> None:
+        session = client.session
+        if isinstance(command, Unsubscribe):
+            session.watch.difference_update(command.watch)
+        elif command.since is None:
+            await self._snapshot(client, command.id, command.watch)
+            session.watch.update(command.watch)
+        else:
+            await self._resume(client, command)
+            session.watch.update(command.watch)
+
+    async def _resume(self, client: Client, command: Subscribe) -> None:
+        session = client.session
+        since = place_in(self._log.epoch, command.since or "")
+        if since is None or since > session.place:
+            await self._gap(client, command.id, command.watch)
+            return
+        try:
+            await self._replay(client, set(command.watch), since, session.place)
+        except Trimmed:
+            await self._catch_up(client)
+            await self._gap(client, command.id, command.watch)
+        else:
+            client.write(messages.resumed(command.id, cursor(self._log.epoch, session.place)))
+
+    async def _catch_up(self, client: Client) -> None:
+        """Send what matches up to where the hub is by now; ends without having awaited since."""
+        session = client.session
+        while session.place < self.place:
+            upto = self.place
+            try:
+                if session.watch:
+                    await self._replay(client, session.watch, session.place, upto)
+                session.place = upto
+            except Trimmed:
+                session.place = self.place
+                await self._gap(client, None, session.watch)
+
+    async def _replay(self, client: Client, watch: set[str], after: int, upto: int) -> None:
+        """Send the log's matching entries in (after, upto], paced by the socket."""
+        while after < upto and (entries := await self._log.read(after, upto)):
+            frames = [e.frame for e in entries if not watch.isdisjoint(e.patterns)]
+            if frames:
+                client.write(b"".join(frames))
+                await client.drained()
+            after = entries[-1].place
+
+    async def _gap(self, client: Client, id_: str | None, patterns: Iterable[str]) -> None:
+        client.write(messages.gap(id_, cursor(self._log.epoch, client.session.place)))
+        await self._snapshot(client, id_, patterns)
+
+    async def _snapshot(self, client: Client, id_: str | None, patterns: Iterable[str]) -> None:
+        """Send what stands at the client's place, which must be the hub's at the call."""
+        place = client.session.place
+        newest = self.view.matching(patterns)
+        told_in_full = single_executions(patterns)
+        payloads: list[bytes] = []
+        for entry in newest:
+            if told_in_full.isdisjoint(entry.patterns):
+                payloads.append(entry.payload)
+            else:
+                payloads += await self._steps(entry, place)
+        epoch = self._log.epoch
+        for frame in messages.snapshot(id_, cursor(epoch, ORIGIN), cursor(epoch, place), payloads):
+            client.write(frame)
+            await client.drained()
+
+    async def _steps(self, newest: Entry, upto: int) -> Iterator[bytes]:
+        """All that is kept of an execution in its own order, so that the newest comes last."""
+        kept = {entry.place: entry for entry in await self._log.history(newest.key, upto)}
+        kept[newest.place] = newest  # it outlives the log's retention
+        in_order = sorted(kept.values(), key=lambda entry: statuses.order(entry.event))
+        return (entry.payload for entry in in_order)

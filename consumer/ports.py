@@ -1,0 +1,104 @@
+"""What the pipeline and the hub ask of the outside, and what they are promised."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from consumer.core.entries import Entry
+from consumer.core.events import Event
+from consumer.core.session import Session
+from consumer.core.statuses import Verdict
+
+
+class SourceUnavailable(Exception):
+    """The queue did not answer as it should; asking again may help. The operator must look."""
+
+
+class LogUnavailable(Exception):
+    """The log took nothing of what it was given; asking again may help. The operator must act."""
+
+
+class Trimmed(Exception):
+    """The log no longer reaches back to the place asked for."""
+
+
+class Message(Struct, frozen=True):
+    """A message received from a queue and not yet deleted."""
+
+    id: str
+    body: str
+    receipt_handle: str
+    group: str | None
+    """The message group of a FIFO queue."""
+    receive_count: int
+
+
+class Source(Protocol):
+    """A queue that redelivers whatever is not deleted before its visibility timeout."""
+
+    name: str
+
+    async def receive(self) -> list[Message]:
+        """Wait for messages; an empty list after a while without. Raises `SourceUnavailable`."""
+
+    async def delete(self, messages: Sequence[Message]) -> None:
+        """Acknowledge; what fails is tried again, and at worst redelivered. Never raises."""
+
+    async def release(self, messages: Sequence[Message]) -> None:
+        """Make visible at once, counting as one receive. Never raises."""
+
+
+class StatusLog(Protocol):
+    """Takes each event once, knows the newest of each key, and tells all that it took, in order.
+
+    Places rise by one from 1. A place belongs to its epoch; a new epoch begins whenever the head
+    cannot be proven to have survived.
+    """
+
+    epoch: str
+
+    async def append(self, events: Sequence[Event]) -> list[Verdict]:
+        """Compare, store and publish as one atomic step; returns after the commit.
+
+        Raises `LogUnavailable`, having taken nothing.
+        """
+
+    async def newest(self) -> tuple[int, list[Entry]]:
+        """The newest entry of every key, and the place as of which that holds."""
+
+    def changes(self, after: int) -> AsyncIterator[list[Entry]]:
+        """Every entry after a place, for ever: first those already there, then as they commit.
+
+        Raises `Trimmed` where the log does not reach back that far.
+        """
+
+    async def read(self, after: int, upto: int) -> list[Entry]:
+        """The next entries after a place, at most up to another; some at a time, none at the end.
+
+        Raises `Trimmed` where the log does not reach back that far.
+        """
+
+    async def history(self, key: str, upto: int) -> list[Entry]:
+        """All kept entries of a key up to a place, oldest place first."""
+
+    async def prune(self) -> int:
+        """Drop what is past retention; returns the time in ms before which ended keys fade out."""
+
+
+class Client(Protocol):
+    """The hub's side of one connection."""
+
+    session: Session
+
+    def flush(self) -> None:
+        """Write what the session has in line, unless the socket is full."""
+
+    def write(self, frame: bytes) -> None:
+        """Write a frame now, whatever is in line."""
+
+    async def drained(self) -> None:
+        """Wait until the socket takes more. Raises `ConnectionError` once it is closed."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin to close, saying why."""
