@@ -1,0 +1,41 @@
+"""Entries, cursors and frames."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.frames import Frame, Opcode
+
+from consumer.core import entries, events
+from tests.core import examples
+
+
+@pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])
+def test_frames_are_those_of_the_library(size: int) -> None:
+    """Byte for byte what a WebSocket library makes, at every form of the length."""
+    payload = b"x" * size
+    assert entries.text_frame(payload) == Frame(Opcode.TEXT, payload).serialize(mask=False)
+
+
+@given(st.integers(0, 10**15))
+def test_a_cursor_names_its_place(place: int) -> None:
+    """What is written is read back, in its own epoch only."""
+    assert entries.place_in("9f3c", entries.cursor("9f3c", place)) == place
+    assert entries.place_in("0bad", entries.cursor("9f3c", place)) is None
+
+
+@pytest.mark.parametrize(
+    "since", ["", "9f3c", "9f3c-", "9f3c-x", "9f3c--1", "9f3c-²", "9f3c-" + "9" * 30]
+)
+def test_what_is_no_cursor_names_no_place(since: str) -> None:
+    """A client may send anything."""
+    assert entries.place_in("9f3c", since) is None
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_status_frame_says_all_and_says_late(late: bool) -> None:
+    """The frame is the contract's, and the same whether fresh or read back."""
+    event = examples.step()
+    fresh = examples.entry(7, event, late=late)
+    expected = {"op": "status", "cursor": "e-7", "event": examples.step_body(id="run-1.1")}
+    assert examples.message(fresh.frame) == (expected | {"late": True} if late else expected)
+    assert entries.stored("e", 7, events.encode(event), late=late) == fresh

@@ -1,0 +1,107 @@
+"""A session keeps its client's place, and its promise, whatever the client's pace."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.core import messages, session
+from consumer.core.messages import BadRequest, Subscribe, Unsubscribe
+from consumer.core.session import Session
+from tests.contract.trace import decode_frames
+from tests.core import examples
+
+
+def test_nothing_is_taken_while_the_socket_is_full() -> None:
+    """What is offered meanwhile leaves in one write afterwards."""
+    client = Session("e")
+    client.is_live = client.is_paused = True
+    first, second = examples.entry(1, examples.step(1)), examples.entry(2, examples.step(2))
+    client.offer(first)
+    client.offer(second)
+    assert client.take() == b""
+    assert not client.is_idle
+    client.is_paused = False
+    assert client.take() == first.frame + second.frame
+    assert client.is_idle
+    assert client.take() == b""
+
+
+def test_watches_are_bounded() -> None:
+    """The bound counts what is watched and what is still asked for, each pattern once."""
+    client = Session("e")
+    client.watch.add("execution:0")
+    most = [f"execution:{n}" for n in range(messages.MAX_WATCHES)]
+    client.admit(Subscribe(most))
+    client.admit(Subscribe(most[:5]))
+    client.admit(Unsubscribe(["*"]))
+    with pytest.raises(BadRequest) as refusal:
+        client.admit(Subscribe(["*"], "9"))
+    assert (refusal.value.code, refusal.value.id) == ("too_many_watches", "9")
+    assert len(client.commands) == 3
+
+
+def test_too_many_keys_overrun_the_outbox() -> None:
+    """Newest per key is bounded too: in bytes."""
+    client = Session("e", max_events=2)
+    client.is_paused = True
+    detail = {"pad": "x" * 15_000}
+    for place in range(1, 100):
+        client.offer(examples.entry(place, examples.step(1, run=f"run-{place}", detail=detail)))
+        assert client.is_overrun == (client._outbox.size_bytes > session.MAX_OUTBOX_BYTES)
+    assert client.is_overrun
+
+
+def test_newest_per_key_costs_no_more_than_its_newest() -> None:
+    """A key that changes for ever does not overrun the outbox of a client that sleeps."""
+    client = Session("e", max_events=2)
+    client.is_paused = True
+    detail = {"pad": "x" * 15_000}
+    for place in range(1, 200):
+        client.offer(examples.entry(place, examples.step(1 + place % 50, detail=detail)))
+    assert not client.is_overrun
+
+
+ARRIVALS = st.lists(
+    st.tuples(st.integers(1, 3), st.booleans(), st.sampled_from(["", "pause", "go on"])),
+    max_size=40,
+)
+
+
+@given(ARRIVALS)
+def test_each_matching_entry_is_sent_or_named(arrivals: list[tuple[int, bool, str]]) -> None:
+    """At every frame: all that matched up to its cursor was sent before, or named as skipped.
+
+    And a client that reads again has the newest of every key.
+    """
+    client = Session("e", max_events=3)
+    client.is_live = True
+    offered: dict[int, tuple[str, bool]] = {}
+    got: list[dict[str, object]] = []
+    for place, (run, late, then) in enumerate(arrivals, 1):
+        event = examples.step(1 + place % 50, run=f"run-{run}")
+        client.offer(examples.entry(place, event, late=late))
+        offered[place] = (event.key, late)
+        client.is_paused = {"pause": True, "go on": False}.get(then, client.is_paused)
+        got += decode_frames(client.take())
+    client.is_paused = False
+    got += decode_frames(client.take())
+
+    sent: list[int] = []
+    named = 0
+    for frame in got:
+        cursor = int(str(frame["cursor"]).removeprefix("e-"))
+        if frame["op"] == "skipped":
+            assert isinstance(frame["count"], int)
+            named += frame["count"]
+            assert all(place in sent for place in offered if sent and place <= cursor > sent[-1])
+        else:
+            assert not sent or cursor > sent[-1]
+            sent.append(cursor)
+            missing = [place for place in offered if place <= cursor and place not in sent]
+            assert len(missing) <= named
+    assert len(offered) == len(sent) + named
+    newest = {key: place for place, (key, late) in offered.items() if not late}
+    assert set(newest.values()) <= set(sent)
+    assert max(Counter(sent).values(), default=1) == 1

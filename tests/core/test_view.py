@@ -1,0 +1,42 @@
+"""The newest entry of every key."""
+
+from consumer.core import events
+from consumer.core.view import View
+from tests.core import examples
+
+
+def test_newest_by_pattern() -> None:
+    """A key is found by the patterns that its newest event matches, and by those alone."""
+    view = View()
+    first, second = examples.step(1), examples.step(2, instance_id=None)
+    view.apply(examples.entry(1, first))
+    other = examples.entry(2, examples.step(1, run="run-2"))
+    view.apply(other)
+    newest = examples.entry(3, second)
+    view.apply(newest)
+    assert view.matching(["*"]) == [other, newest]
+    assert view.matching([f"instance:{examples.INSTANCE}"]) == [other]
+    assert view.matching(["execution:run-1", "machine:standard"]) == [other, newest]
+    assert view.matching(["machine:express"]) == []
+    assert len(view) == 2
+
+
+def test_a_late_entry_changes_nothing() -> None:
+    """Late entries are history, not status."""
+    view = View()
+    newest = examples.entry(1, examples.step(2))
+    view.apply(newest)
+    view.apply(examples.entry(2, examples.step(1), late=True))
+    assert view.matching(["*"]) == [newest]
+
+
+def test_the_ended_fade_out() -> None:
+    """What ended long ago is let go of; what goes on is kept, however old."""
+    view = View()
+    view.apply(examples.entry(1, examples.step(1)))
+    ended = examples.step(5, "SUCCEEDED", run="run-2")
+    view.apply(examples.entry(2, ended))
+    ended_ms = events.milliseconds(ended.time)
+    assert view.forget_ended(ended_ms) == 0
+    assert view.forget_ended(ended_ms + 1) == 1
+    assert [entry.place for entry in view.matching(["*"])] == [1]
