@@ -98,9 +98,6 @@ def decode(body: bytes | str) -> Event:
     try:
         raw = body.encode() if isinstance(body, str) else body
         kind = _KIND.decode(raw)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise Malformed("body", "not a JSON object") from error
-    try:
         if kind.detail_type is UNSET:
             return _decode_event(raw)
         if kind.detail_type == "Step Functions Execution Status Change":

@@ -1,9 +1,9 @@
 /** The page: binds the stream to the board and the board to the screen, once per frame. */
 
 import { Board, EXECUTIONS_SHOWN } from "./board.js";
-import { ago, span, timeOfDay } from "./notation.js";
+import { span } from "./notation.js";
 import { order } from "./orders.js";
-import { fillExecution, fillInstance } from "./panels.js";
+import { fillExecution, fillInstance, tellMoment } from "./panels.js";
 import { Rows, write } from "./rows.js";
 import { Stream } from "./stream.js";
 import { Ticker } from "./ticker.js";
@@ -105,7 +105,6 @@ function draw() {
   showEmptiness("stream", $("stream").childElementCount === 0);
   showTallies(instances, executions);
   write($("hold"), ticker.held ? `Go on (${ticker.passed})` : "Hold");
-  tellTimes();
 }
 
 /** While a pointer is over the instances they stay where they are: no button moves away under it. */
@@ -165,26 +164,23 @@ function showConnection() {
   write($("notice"), why ? `${why[0].toUpperCase()}${why.slice(1)}.` : "");
   $("notice").hidden = !why;
   $("reconnect").hidden = name !== "stopped" && !(name === "reconnecting" && connection.retryAtMs);
-  tellTimes();
+  showCountdown();
 }
 
 function showLag(ms) {
   write($("lag"), span(ms));
 }
 
+function showCountdown() {
+  const waitMs = connection.retryAtMs ? connection.retryAtMs - Date.now() : 0;
+  write($("countdown"), waitMs > 0 ? `in ${Math.ceil(waitMs / 1000)} s` : "");
+}
+
 /** Everything on the page that grows old by itself. */
-function tellTimes() {
+function tick() {
+  showCountdown();
   const nowMs = Date.now();
-  const { retryAtMs } = connection;
-  const waitS = retryAtMs ? Math.max(0, Math.ceil((retryAtMs - nowMs) / 1000)) : 0;
-  write($("countdown"), waitS > 0 ? `in ${waitS} s` : "");
-  for (const element of document.querySelectorAll("time[data-told]")) {
-    const told =
-      element.dataset.told === "ago"
-        ? ago(nowMs - Date.parse(element.dateTime))
-        : `${element.dataset.exact ?? ""}${timeOfDay(element.dateTime, nowMs)}`;
-    write(element, told);
-  }
+  for (const element of document.querySelectorAll("time[data-told]")) tellMoment(element, nowMs);
 }
 
 async function giveOrder(button) {
@@ -216,6 +212,6 @@ $("hold").addEventListener("click", () => {
   drawSoon();
 });
 window.addEventListener("online", () => connection.name === "reconnecting" && stream.open());
-setInterval(tellTimes, CLOCK_EVERY_MS);
+setInterval(tick, CLOCK_EVERY_MS);
 showConnection();
 stream.open();

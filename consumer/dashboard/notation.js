@@ -54,6 +54,7 @@ function coarseSpan(ms) {
 const CLOCK = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
 const clock = new Intl.DateTimeFormat(undefined, CLOCK);
 const preciseClock = new Intl.DateTimeFormat(undefined, { ...CLOCK, fractionalSecondDigits: 3 });
+const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
 const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 
 /** The viewer's time of day; with the date in front when it is not today's. */
@@ -65,6 +66,11 @@ export function timeOfDay(time, nowMs) {
 
 export function preciseTimeOfDay(moment) {
   return preciseClock.format(moment);
+}
+
+/** The moment with its date and the viewer's zone, for a title. */
+export function exactTime(time) {
+  return exact.format(new Date(time));
 }
 
 /** What an event's `detail` says, on one line; it is bounded by the event's 16 KiB. */

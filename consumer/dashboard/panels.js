@@ -1,6 +1,6 @@
 /** What a row of each list shows. Text goes in as text, never as markup. */
 
-import { detailLine, preciseTimeOfDay, signOf, span, timeOfDay, wordOf } from "./notation.js";
+import { ago, detailLine, exactTime, preciseTimeOfDay, signOf, span, timeOfDay, wordOf } from "./notation.js";
 import { write } from "./rows.js";
 
 const CAUSE_SHOWN_CHARS = 300; // two or three lines; the title holds more
@@ -97,16 +97,19 @@ function writeStatus({ sign, shape, status }, name, word) {
   write(status, word);
 }
 
-/** The words of a moment are the clock's business (`tellTimes`): they change by themselves. */
+/** Tells an element's moment as it asks: `ago`, or by the `clock`. It grows old by itself. */
+export function tellMoment(element, nowMs) {
+  const { told, exact = "" } = element.dataset;
+  const time = element.dateTime;
+  write(element, told === "ago" ? ago(nowMs - Date.parse(time)) : exact + timeOfDay(time, nowMs));
+}
+
 function writeMoment(element, time) {
   element.hidden = !time;
   if (!time || element.dateTime === time) return;
   element.dateTime = time;
-  element.title = new Date(time).toLocaleString(undefined, {
-    dateStyle: "medium",
-    timeStyle: "long",
-  });
-  element.textContent = "";
+  element.title = exactTime(time);
+  tellMoment(element, Date.now());
 }
 
 function writeReason({ reason }, told) {

@@ -127,7 +127,7 @@ SECRET = "hunter2-hunter2"  # noqa: S105  # what a refusal must not repeat
         ("detail.status", execution_change(status="PENDING_REDRIVE")),
         ("time", execution_change(startDate=-1)),
         ("detail-type", {"detail-type": SECRET}),
-        ("body", {"detail-type": 5}),
+        ("detail-type", {"detail-type": 5}),
     ],
 )
 def test_a_refusal_names_the_field_and_not_its_value(field: str, body: dict[str, Any]) -> None:
