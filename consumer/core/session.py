@@ -12,7 +12,7 @@ from consumer.core.entries import Entry, cursor
 from consumer.core.messages import BadRequest, Subscribe, Unsubscribe
 
 MAX_OUTBOX_EVENTS: Final = 256  # 256 × ~400 B ≈ 100 kB; 10,000 stuck clients ≈ 1 GB
-MAX_OUTBOX_BYTES: Final = 1 << 20  # newest per key: some 2,500 keys; past it the client is closed
+MAX_OUTBOX_BYTES: Final = 1 << 20  # past it conflated too; some 2,500 keys, and past it closed
 
 
 class Session:
@@ -58,9 +58,14 @@ class Session:
         return self.is_live and not self.is_paused and not self._outbox
 
     @property
+    def is_conflating(self) -> bool:
+        """The client is behind its bound: only the newest of each key waits for it."""
+        return self._outbox.is_conflated
+
+    @property
     def is_overrun(self) -> bool:
         """Even the newest per key is too much: the client must be closed as too slow."""
-        return self._outbox.size_bytes > MAX_OUTBOX_BYTES
+        return self._outbox.is_conflated and self._outbox.size_bytes > MAX_OUTBOX_BYTES
 
 
 class Outbox:
@@ -77,6 +82,11 @@ class Outbox:
     def __bool__(self) -> bool:
         return bool(self._entries or self._skipped or self._newest)
 
+    @property
+    def is_conflated(self) -> bool:
+        """Whether only the newest per key is kept, until it is emptied."""
+        return self._newest is not None
+
     def put(self, entry: Entry) -> None:
         """Add an entry, whose place is above all that wait."""
         if not self:
@@ -86,7 +96,7 @@ class Outbox:
             return
         self._entries.append(entry)
         self.size_bytes += len(entry.frame)
-        if len(self._entries) > self._max_events:
+        if len(self._entries) > self._max_events or self.size_bytes > MAX_OUTBOX_BYTES:
             waiting, self._entries, self.size_bytes = self._entries, [], 0
             self._newest = {}
             for each in waiting:

@@ -9,6 +9,7 @@ import { Stream } from "./stream.js";
 import { Ticker } from "./ticker.js";
 
 const CLOCK_EVERY_MS = 1_000;
+const TOLD = "time[data-told][datetime]";
 
 const $ = (id) => document.getElementById(id);
 const board = new Board();
@@ -71,9 +72,9 @@ async function readConfig() {
   document.body.dataset.orders = config.rest_url ? "allowed" : "none";
   write($("version"), config.version ?? "");
   if (config.rest_url) {
-    const body = '{"instance_id": "i-…"}';
+    const url = `${config.rest_url}/express-instance`;
     const type = "Content-Type: application/json";
-    write($("example"), `curl -X POST ${config.rest_url}/express-instance -H '${type}' -d '${body}'`);
+    write($("example"), `curl -X POST ${url} -H '${type}' -d '{"instance_id": "i-…"}'`);
   }
 }
 
@@ -107,7 +108,7 @@ function draw() {
   write($("hold"), ticker.held ? `Go on (${ticker.passed})` : "Hold");
 }
 
-/** While a pointer is over the instances they stay where they are: no button moves away under it. */
+/** Under a pointer the instances stay where they are: no button moves away from its click. */
 function inHeldOrder(instances) {
   const table = $("instances");
   if (!matchMedia("(hover: hover)").matches || !table.matches(":hover")) return instances;
@@ -180,7 +181,7 @@ function showCountdown() {
 function tick() {
   showCountdown();
   const nowMs = Date.now();
-  for (const element of document.querySelectorAll("time[data-told]")) tellMoment(element, nowMs);
+  for (const element of document.querySelectorAll(TOLD)) tellMoment(element, nowMs);
 }
 
 async function giveOrder(button) {

@@ -17,7 +17,8 @@ export async function order(restUrl, instanceId, action) {
     const told = response.ok ? outputLine(body) : errorLine(body);
     return { ok: response.ok, text: `${about}: ${told || `answered ${response.status}`}` };
   } catch (error) {
-    const why = error.name === "TimeoutError" ? "no answer in time" : "the REST API is out of reach";
+    const late = error.name === "TimeoutError";
+    const why = late ? "no answer in time" : "the REST API cannot be reached";
     return { ok: false, text: `${about}: ${why}` };
   }
 }

@@ -1,6 +1,7 @@
 /** What a row of each list shows. Text goes in as text, never as markup. */
 
-import { ago, detailLine, exactTime, preciseTimeOfDay, signOf, span, timeOfDay, wordOf } from "./notation.js";
+import { ago, exactTime, preciseTimeOfDay, span, timeOfDay } from "./notation.js";
+import { detailLine, signOf, wordOf } from "./notation.js";
 import { write } from "./rows.js";
 
 const CAUSE_SHOWN_CHARS = 300; // two or three lines; the title holds more

@@ -162,7 +162,8 @@ export class Stream {
 
   #lost(code, reason) {
     const close = CLOSES.get(code) ?? LOST;
-    const why = reason ? `${close.why} (${reason})` : close.why;
+    const told = reason && (close.stop || close === LOST); // the others say it all
+    const why = told ? `${close.why} (${reason})` : close.why;
     if (close.stop) this.#stop(why);
     else this.#retry(why);
   }

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import re
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final, cast
@@ -114,12 +115,17 @@ class Server:
         A page of another site could otherwise watch through its visitor's browser. The page's own
         origin counts on loopback names only, or a name that points here would do (DNS rebinding).
         """
-        origin = request.headers.get("Origin")
-        if origin is None or origin in self._origins:
+        origins = request.headers.get_all("Origin")
+        if not origins:
             return True  # programs send none
-        host = request.headers.get("Host", "")
-        parts = urlsplit(origin)
-        return parts.netloc == host and host.removesuffix(f":{parts.port}") in _LOOPBACK_NAMES
+        hosts = request.headers.get_all("Host")
+        if len(origins) != 1 or len(hosts) != 1:
+            return False
+        if origins[0] in self._origins:
+            return True
+        scheme, _, authority = origins[0].partition("://")
+        name = re.sub(r":[0-9]+$", "", authority)
+        return scheme == "http" and authority == hosts[0] and name in _LOOPBACK_NAMES
 
 
 class Connection(asyncio.Protocol):

@@ -60,6 +60,7 @@ def test_newest_per_key_costs_no_more_than_its_newest() -> None:
     detail = {"pad": "x" * 15_000}
     for place in range(1, 200):
         client.offer(examples.entry(place, examples.step(1 + place % 50, detail=detail)))
+        assert client.is_conflating == (place > 2)
     assert not client.is_overrun
 
 

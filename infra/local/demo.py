@@ -1,0 +1,188 @@
+"""The demo: everything up, one Express and one Standard run, every status as it arrives."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import websockets
+
+from infra.local.checklist import EXPRESS, STANDARD, STARTED, STOPPED, Checklist
+from infra.local.daemon import Consumer
+from infra.local.folder import run_folder
+from infra.local.places import CACHE, LocalRunError, Ports
+from infra.local.run import RUNNING_INSTANCES, LocalRun, local_run
+from infra.local.screen import Screen, utc_now
+from infra.local.tasks import timed, together
+
+ONCE_TIMEOUT_S = 120.0  # from the start of the runs
+ADDRESSES = CACHE / "demo.json"
+
+
+class DemoError(LocalRunError):
+    """A run could not be started, or did not end as it should."""
+
+
+async def play(*, once: bool, ports: Ports, parameters: Mapping[str, str], screen: Screen) -> None:
+    """Until cancelled; with `once`, until every expected status was seen.
+
+    Raises DemoError, or what `local_run` and Consumer.start raise.
+    """
+    ADDRESSES.unlink(missing_ok=True)  # a demo that was killed leaves its own behind
+    with run_folder() as folder:
+        async with local_run(
+            folder, ports=ports, parameters=parameters, progress=screen.step
+        ) as run:
+            consumer = run.consumer()
+            await timed(screen.step, "consumer started", consumer.start())
+            _write_addresses(run, consumer)
+            try:
+                await Demo(run, consumer, screen).play(once=once)
+            finally:
+                ADDRESSES.unlink(missing_ok=True)
+                screen.note("Ending …")
+
+
+def _write_addresses(run: LocalRun, consumer: Consumer) -> None:
+    """For other programs: all or nothing, so that nobody reads half of it."""
+    outputs = run.stack.outputs
+    addresses = {
+        "aws_endpoint": run.endpoint,
+        "region": run.stack.region,
+        "rest_url": run.rest_url,
+        "websocket_url": consumer.websocket_url,
+        "dashboard_url": f"{consumer.url}/",
+        "metrics_url": consumer.metrics_url,
+        "queue_url": outputs["StatusQueueUrl"],
+        "dead_letter_queue_url": outputs["StatusDeadLetterQueueUrl"],
+        "service_queue_url": outputs["ServiceQueueUrl"],
+        "service_dead_letter_queue_url": outputs["ServiceDeadLetterQueueUrl"],
+        "stack": run.stack.name,
+        "instances": run.instances,
+    }
+    unfinished = Path(run.folder / ADDRESSES.name)  # same file system as the folder it goes to
+    unfinished.write_text(json.dumps(addresses, indent=2) + "\n")
+    unfinished.replace(ADDRESSES)
+
+
+class Demo:
+    """One viewer and two runs on a stack that is up."""
+
+    def __init__(self, run: LocalRun, consumer: Consumer, screen: Screen) -> None:
+        self._run = run
+        self._consumer = consumer
+        self._screen = screen
+        token = secrets.token_hex(3)
+        self._express, self._standard = f"express-{token}", f"standard-{token}"
+        self._starts = run.instances[RUNNING_INSTANCES]  # the first stopped one
+        self._stops = run.instances[0]
+        self._checklist = Checklist(
+            {
+                self._express: EXPRESS,
+                self._standard: STANDARD,
+                self._starts: STARTED,
+                self._stops: STOPPED,
+            }
+        )
+        self._watching = asyncio.Event()
+        self._news = asyncio.Event()
+
+    async def play(self, *, once: bool) -> None:
+        """Ends with the first part that ends: the story, or something that may not end."""
+        self._screen.addresses(
+            {
+                "dashboard": f"{self._consumer.url}/",
+                "REST": self._run.rest_url,
+                "WebSocket": f"{self._consumer.websocket_url}?watch=*",
+                "metrics": self._consumer.metrics_url,
+            }
+        )
+        parts = [
+            asyncio.create_task(part)
+            for part in (
+                self._tell(once=once),
+                self._watch(),
+                self._consumer.watch(),
+                self._run.emulator.watch(),
+            )
+        ]
+        try:
+            done, _ = await asyncio.wait(
+                [*parts, self._run.events], return_when=asyncio.FIRST_COMPLETED
+            )
+            for part in done:
+                part.result()
+        finally:
+            for part in parts:
+                part.cancel()
+            await asyncio.gather(*parts, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        """Print every frame. The connection is opened anew, with a snapshot, when it is lost."""
+        url = f"{self._consumer.websocket_url}?watch=*"
+        async for socket in websockets.connect(url):
+            with suppress(websockets.ConnectionClosed):
+                async for frame in socket:
+                    self._show(json.loads(frame))
+            self._screen.note("The connection was lost; connecting again …")
+
+    def _show(self, frame: Mapping[str, Any]) -> None:
+        op = frame["op"]
+        if op == "status":
+            self._take(frame["event"], late=frame.get("late", False))
+        elif op == "snapshot":
+            for event in frame["events"]:
+                self._take(event)
+            self._watching.set()
+        elif op in ("gap", "skipped", "draining", "error"):
+            self._screen.note(json.dumps(frame))
+
+    def _take(self, event: Mapping[str, Any], *, late: bool = False) -> None:
+        self._screen.status(event, now=utc_now(), late=late)
+        self._checklist.note(event)
+        self._news.set()
+
+    async def _tell(self, *, once: bool) -> None:
+        """Both runs, begun when somebody is watching."""
+        await self._watching.wait()
+        self._screen.header()
+        async with asyncio.timeout(ONCE_TIMEOUT_S if once else None) as limit:
+            try:
+                await self._start_runs()
+                await self._all_seen()
+            except TimeoutError:
+                if limit.expired():
+                    missing = "; ".join(self._checklist.missing)
+                    raise DemoError(f"Missing after {ONCE_TIMEOUT_S:.0f} s: {missing}") from None
+                raise
+        self._screen.success("Both runs have ended, and every expected status was seen.")
+        if not once:
+            self._screen.note("Still watching. Ctrl-C ends everything.")
+            await asyncio.Event().wait()
+
+    async def _start_runs(self) -> None:
+        stop = {"instance_id": self._stops, "name": self._standard}
+        start = {"instance_id": self._starts, "name": self._express}
+        async with aiohttp.ClientSession() as http:
+            await together(
+                self._post(http, "/standard-instance", stop),
+                self._post(http, "/express-instance", start),
+            )
+
+    async def _post(self, http: aiohttp.ClientSession, route: str, body: Mapping[str, str]) -> None:
+        async with http.post(self._run.rest_url + route, json=body) as response:
+            answer = await response.text()
+        if not response.ok:
+            raise DemoError(f"POST {route} was answered {response.status}: {answer}")
+        self._screen.note(f"POST {route} {json.dumps(body)} → {response.status}")
+
+    async def _all_seen(self) -> None:
+        while self._checklist.missing:
+            if self._checklist.failures:
+                raise DemoError("; ".join(self._checklist.failures))
+            self._news.clear()
+            await self._news.wait()

@@ -1,0 +1,70 @@
+"""A real Chromium for the dashboard, and a stage that plays the consumer's part for it."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright
+
+from tests.browser.stage import Stage
+
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
+QUIET = (
+    "--no-sandbox",  # it shows our own pages only, and Chromium refuses its sandbox to root
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--no-first-run",
+    "--disable-component-update",
+    "--disable-sync",
+)
+HOMES = ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")  # where Chromium would leave files
+
+
+@pytest.fixture
+async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
+    """The machine's Chromium, headless; without one the test is skipped, with CI=true it fails."""
+    path = next(filter(None, map(shutil.which, CHROMIUMS)), None)
+    if path is None:
+        missing = f"no Chromium on the PATH (looked for {', '.join(CHROMIUMS)})"
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    async with async_playwright() as playwright:
+        homes: dict[str, str | float | bool] = dict.fromkeys(HOMES, str(tmp_path))
+        browser = await playwright.chromium.launch(
+            executable_path=path,
+            args=QUIET,
+            env={**os.environ, **homes},
+        )
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+@pytest.fixture
+async def scenario() -> AsyncIterator[Stage]:
+    """A page server whose WebSocket says what the test tells it to."""
+    async with Stage() as stage:
+        yield stage
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the page wrote to its console as an error, and what it threw; must stay empty."""
+    return []
+
+
+@pytest.fixture
+async def page(browser: Browser, complaints: list[str]) -> AsyncIterator[Page]:
+    """An empty page; the test fails if anything on it complains."""
+    page = await browser.new_page()
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on(
+        "console",
+        lambda message: complaints.append(message.text) if message.type == "error" else None,
+    )
+    yield page
+    assert complaints == []

@@ -1,0 +1,287 @@
+"""The dashboard in a real Chromium, against a stage that plays the consumer's part."""
+
+import asyncio
+import re
+from typing import Any
+
+from playwright.async_api import Locator, Page, expect
+
+from tests.browser.stage import Stage, Viewer, execution_event, instance_event
+
+INSTANCE = "i-0abc12345678def90"
+OTHER = "i-0b1c2d3e4f5a6b7c8"
+
+
+async def watch(page: Page, stage: Stage, *known: dict[str, Any]) -> Viewer:
+    """Opens the dashboard and answers its subscription with what is known."""
+    await page.goto(stage.page_url)
+    viewer = await stage.viewer()
+    await viewer.snapshot(*known, cursor="e-1")
+    await expect_connection(page, "live")
+    return viewer
+
+
+async def expect_connection(page: Page, name: str) -> None:
+    await expect(page.locator("body")).to_have_attribute("data-connection", name)
+
+
+def instance_row(page: Page, instance_id: str = INSTANCE) -> Locator:
+    return page.locator(f'[data-instance="{instance_id}"]')
+
+
+def execution_row(page: Page, name: str = "nightly-7") -> Locator:
+    return page.locator(f'[data-execution$=":{name}"]')
+
+
+async def test_subscribes_to_everything(page: Page, scenario: Stage) -> None:
+    """The first subscription asks for everything and resumes nothing."""
+    viewer = await watch(page, scenario)
+    assert viewer.opening == {"op": "subscribe", "id": "1", "watch": ["*"]}
+
+
+async def test_says_what_to_do_when_nothing_is_known(page: Page, scenario: Stage) -> None:
+    """An empty page names the request that starts a run."""
+    await watch(page, scenario)
+    await expect(page.locator("#executions-empty")).to_contain_text(
+        f"curl -X POST {scenario.rest_url}/express-instance"
+    )
+
+
+async def test_execution_changes_in_place(page: Page, scenario: Stage) -> None:
+    """A later status of an execution changes its row and makes no other."""
+    viewer = await watch(page, scenario, execution_event("CHECKING", seq=1))
+    row = execution_row(page)
+    await expect(row).to_have_attribute("data-status", "CHECKING")
+    element = await row.element_handle()
+    await viewer.status(execution_event("STARTING", seq=2, state="PublishStarting"), cursor="e-2")
+    await expect(row).to_have_attribute("data-status", "STARTING")
+    await expect(row).to_contain_text("PublishStarting")
+    assert await row.count() == 1
+    assert await page.evaluate("row => row.isConnected", element)
+
+
+async def test_instance_shows_its_run(page: Page, scenario: Stage) -> None:
+    """An instance names the run under way on it, until that run has ended."""
+    viewer = await watch(page, scenario, instance_event("stopped"), execution_event("STARTING"))
+    run = instance_row(page).locator("td.run")
+    await expect(run).to_contain_text("nightly-7")
+    await viewer.status(execution_event("SUCCEEDED", seq=2), cursor="e-2")
+    await expect(run).not_to_contain_text("nightly-7")
+
+
+async def test_instance_known_from_a_run_alone(page: Page, scenario: Stage) -> None:
+    """An instance that only a run spoke of is there, with no status made up for it."""
+    await watch(page, scenario, execution_event("CHECKING"))
+    await expect(instance_row(page)).to_have_attribute("data-status", "unknown")
+
+
+async def test_newest_execution_first(page: Page, scenario: Stage) -> None:
+    """Executions stand newest first, and a change of an old one moves nothing."""
+    old = execution_event("CHECKING", name="old", time="2026-01-02T03:00:00.000Z")
+    new = execution_event("CHECKING", name="new", time="2026-01-02T04:00:00.000Z")
+    viewer = await watch(page, scenario, old, new)
+    later = "2026-01-02T05:00:00.000Z"
+    await viewer.status(execution_event("FAILED", name="old", seq=2, time=later), cursor="e-2")
+    await expect(execution_row(page, "old")).to_have_attribute("data-status", "FAILED")
+    names = page.locator("#executions tbody .name")
+    await expect(names).to_have_text(["new", "old"])
+
+
+async def test_failed_execution_shows_its_reason(page: Page, scenario: Stage) -> None:
+    """A failed run says why."""
+    reason = {"error": "InstanceNotFound", "cause": "The instance does not exist."}
+    await watch(page, scenario, execution_event("FAILED", reason=reason))
+    await expect(execution_row(page).locator(".reason")).to_have_text(
+        "InstanceNotFound: The instance does not exist."
+    )
+
+
+async def test_late_event_changes_no_status(page: Page, scenario: Stage) -> None:
+    """A late event stands in the stream, marked, and the execution keeps its status."""
+    viewer = await watch(page, scenario, execution_event("STARTING", seq=2))
+    await viewer.status(execution_event("CHECKING", seq=1), cursor="e-2", late=True)
+    entry = page.locator("#stream li")
+    await expect(entry).to_have_attribute("data-kind", "late")
+    await expect(entry).to_contain_text("late")
+    await expect(execution_row(page)).to_have_attribute("data-status", "STARTING")
+
+
+async def test_gap_is_shown(page: Page, scenario: Stage) -> None:
+    """A gap is a line in the stream, and the snapshot after it replaces what was known."""
+    viewer = await watch(page, scenario, instance_event("running", instance_id=OTHER))
+    await viewer.send(op="gap", id="1", cursor="f-9")
+    await viewer.snapshot(instance_event("stopped"), cursor="f-9")
+    await expect(page.locator('#stream li[data-kind="gap"]')).to_contain_text("missed")
+    await expect(instance_row(page)).to_have_attribute("data-status", "stopped")
+    await expect(instance_row(page, OTHER)).to_have_count(0)
+
+
+async def test_skipped_is_shown(page: Page, scenario: Stage) -> None:
+    """Skipped events are counted in the stream."""
+    viewer = await watch(page, scenario)
+    await viewer.send(op="skipped", count=12, cursor="e-13")
+    await expect(page.locator('#stream li[data-kind="skipped"]')).to_contain_text("12 events")
+
+
+async def test_reconnects_from_its_cursor(page: Page, scenario: Stage) -> None:
+    """After a lost connection the page resumes from the last cursor and forgets nothing."""
+    viewer = await watch(page, scenario, instance_event("running"))
+    await viewer.status(execution_event("CHECKING"), cursor="e-2")
+    await expect(execution_row(page)).to_be_visible()
+    viewer.drop()
+    again = await scenario.viewer()
+    assert again.opening["since"] == "e-2"
+    await again.status(execution_event("STARTING", seq=2), cursor="e-3")
+    await again.send(op="resumed", id="1", cursor="e-3")
+    await expect_connection(page, "live")
+    await expect(execution_row(page)).to_have_attribute("data-status", "STARTING")
+    await expect(instance_row(page)).to_have_attribute("data-status", "running")
+
+
+async def test_half_a_snapshot_is_no_cursor(page: Page, scenario: Stage) -> None:
+    """A connection lost within the first snapshot begins anew, with nothing to resume from."""
+    await page.goto(scenario.page_url)
+    viewer = await scenario.viewer()
+    await viewer.snapshot(instance_event("running"), cursor="e-1", more=True)
+    viewer.drop()
+    again = await scenario.viewer()
+    assert "since" not in again.opening
+
+
+async def test_gap_is_told_again_when_its_snapshot_was_cut_off(page: Page, scenario: Stage) -> None:
+    """A connection lost between a gap and its snapshot resumes from before the gap."""
+    viewer = await watch(page, scenario)
+    await viewer.send(op="gap", id="1", cursor="f-9")
+    await viewer.snapshot(instance_event("running"), cursor="f-9", more=True)
+    await expect(page.locator('#stream li[data-kind="gap"]')).to_be_visible()
+    viewer.drop()
+    again = await scenario.viewer()
+    assert again.opening["since"] == "e-1"
+
+
+async def test_draining_sends_it_back(page: Page, scenario: Stage) -> None:
+    """A draining server is left for as long as it asks, and resumed."""
+    viewer = await watch(page, scenario)
+    await viewer.send(op="draining", retry_ms=700)
+    drained_at_s = asyncio.get_running_loop().time()
+    await viewer.close(1012)
+    await expect_connection(page, "reconnecting")
+    again = await scenario.viewer()
+    assert again.opening["since"] == "e-1"
+    assert asyncio.get_running_loop().time() - drained_at_s >= 0.7
+
+
+async def test_stops_where_watching_is_not_allowed(page: Page, scenario: Stage) -> None:
+    """A refusal that will not change stops the page, which says why and offers another try."""
+    viewer = await watch(page, scenario)
+    await viewer.close(4403)
+    await expect_connection(page, "stopped")
+    await expect(page.locator("#notice")).to_contain_text("not allowed")
+    await page.get_by_role("button", name="Try now").click()
+    await scenario.viewer()
+
+
+async def test_refused_subscription_stops_it(page: Page, scenario: Stage) -> None:
+    """An error that answers the subscription is shown, and the page does not call itself live."""
+    await page.goto(scenario.page_url)
+    viewer = await scenario.viewer()
+    await viewer.send(op="error", id="1", code="bad_watch", message="No such pattern")
+    await expect_connection(page, "stopped")
+    await expect(page.locator("#notice")).to_contain_text("No such pattern")
+
+
+async def test_stale_after_two_missed_heartbeats(page: Page, scenario: Stage) -> None:
+    """Silence of two heartbeats shows as stale, and the next one ends it."""
+    scenario.heartbeat_s = 0.2
+    viewer = await watch(page, scenario)
+    await expect_connection(page, "stale")
+    await viewer.send(op="heartbeat", cursor="e-1", lag_ms=12)
+    await expect_connection(page, "live")
+    await expect(page.locator("#lag")).to_have_text("12 ms")
+
+
+async def test_markup_is_text(page: Page, scenario: Stage) -> None:
+    """Markup in a reason or a detail is shown as written and makes no element."""
+    markup = "<img src=x onerror=alert(1)>"
+    reason = {"error": markup, "cause": markup}
+    viewer = await watch(page, scenario, instance_event("stopped", reason=reason))
+    failed = execution_event("FAILED", name="evil", reason=reason, detail={"tag": markup})
+    await viewer.status(failed, cursor="e-2")
+    await expect(execution_row(page, "evil").locator(".reason")).to_contain_text(markup)
+    await expect(instance_row(page).locator(".reason")).to_contain_text(markup)
+    await expect(page.locator("#stream li")).to_contain_text(f"tag: {markup}")
+    await expect(page.locator("img")).to_have_count(0)
+
+
+async def test_start_asks_the_rest_api(page: Page, scenario: Stage) -> None:
+    """Start posts the instance, the action and a name of its own, and shows the answer."""
+    scenario.answer = (200, {"previous_state": "stopped", "state": "pending", "changed": True})
+    await watch(page, scenario, instance_event("stopped"))
+    await page.get_by_role("button", name=f"Start {INSTANCE}").click()
+    await expect(page.locator("#answer")).to_have_text(f"start {INSTANCE}: stopped → pending")
+    (body,) = scenario.orders
+    assert re.fullmatch(r"[A-Za-z0-9_-]{1,80}", body.pop("name"))
+    assert body == {"instance_id": INSTANCE, "action": "start"}
+
+
+async def test_refused_order_shows_its_message(
+    page: Page, scenario: Stage, complaints: list[str]
+) -> None:
+    """An order that the API refuses shows the API's own words."""
+    scenario.answer = (409, {"error": "InstanceStateConflict", "message": "It is stopping."})
+    await watch(page, scenario, instance_event("running"))
+    await page.get_by_role("button", name=f"Stop {INSTANCE}").click()
+    await expect(page.locator("#answer")).to_contain_text("InstanceStateConflict: It is stopping.")
+    assert all("409" in complaint for complaint in complaints)
+    complaints.clear()  # Chromium logs every answer of 400 and up
+
+
+async def test_orders_only_where_the_state_allows(page: Page, scenario: Stage) -> None:
+    """A stopped instance can start, a running one stop, a passing state neither."""
+    viewer = await watch(page, scenario, instance_event("stopped"))
+    start = page.get_by_role("button", name=f"Start {INSTANCE}")
+    stop = page.get_by_role("button", name=f"Stop {INSTANCE}")
+    await expect(start).to_be_enabled()
+    await expect(stop).to_be_disabled()
+    await viewer.status(instance_event("pending"), cursor="e-2")
+    await expect(start).to_be_disabled()
+    await expect(stop).to_be_disabled()
+    await viewer.status(instance_event("running"), cursor="e-3")
+    await expect(start).to_be_disabled()
+    await expect(stop).to_be_enabled()
+
+
+async def test_no_orders_without_a_rest_api(page: Page) -> None:
+    """A page that knows no REST address only watches."""
+    async with Stage(with_rest=False) as stage:
+        await watch(page, stage, instance_event("stopped"))
+        await expect(instance_row(page)).to_be_visible()
+        await expect(page.get_by_role("button", name=f"Start {INSTANCE}")).to_have_count(0)
+
+
+async def test_lists_are_bounded(page: Page, scenario: Stage) -> None:
+    """However much is known and heard, the page stays light and keeps the newest."""
+    known = [
+        execution_event("SUCCEEDED", name=f"run-{n}", time=f"2026-01-02T03:04:05.{n:03d}Z")
+        for n in range(250)
+    ]
+    viewer = await watch(page, scenario, *known)
+    rows = page.locator("[data-execution]")
+    await expect(rows).to_have_count(200)
+    await expect(rows.first).to_contain_text("run-249")
+    for n in range(130):
+        await viewer.status(instance_event("running"), cursor=f"e-{n + 2}")
+    await viewer.status(instance_event("stopping"), cursor="e-200")
+    await expect(page.locator("#stream li").first).to_contain_text("stopping")
+    await expect(page.locator("#stream li")).to_have_count(100)
+
+
+async def test_held_stream_stands_still(page: Page, scenario: Stage) -> None:
+    """A held stream shows nothing new until it goes on, while the lists follow."""
+    viewer = await watch(page, scenario)
+    await page.get_by_role("button", name="Hold").click()
+    await viewer.status(instance_event("running"), cursor="e-2")
+    await expect(instance_row(page)).to_have_attribute("data-status", "running")
+    await expect(page.locator("#stream li")).to_have_count(0)
+    await page.get_by_role("button", name="Go on (1)").click()
+    await expect(page.locator("#stream li")).to_have_count(1)

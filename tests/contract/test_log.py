@@ -1,0 +1,168 @@
+"""What every log promises (`consumer.ports.StatusLog`), against a model of it."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from consumer.core import statuses
+from consumer.core.events import Event
+from consumer.core.statuses import Standing, Verdict
+from consumer.ports import StatusLog, Trimmed
+from tests.contract import trace
+from tests.contract.conftest import SqliteLogs
+from tests.core import examples
+from tests.core.test_statuses import execution_events, instance_events
+
+NOW_MS = 1_767_225_700_000  # 2026-01-01T00:01:40Z: the examples' minute
+
+
+def now_ms() -> int:
+    return NOW_MS
+
+
+class Model:
+    """The contract, as plainly as it can be said."""
+
+    def __init__(self) -> None:
+        self.seen: set[str] = set()
+        self.standings: dict[str, Standing] = {}
+        self.appended: list[tuple[Event, bool]] = []
+        self.newest: dict[str, int] = {}
+
+    def append(self, event: Event) -> Verdict:
+        if event.identity in self.seen:
+            return Verdict.REPEAT
+        self.seen.add(event.identity)
+        verdict, self.standings[event.key] = statuses.judge(event, self.standings.get(event.key))
+        if verdict.is_sent:
+            self.appended.append((event, verdict is Verdict.LATE))
+        if verdict is Verdict.APPENDED:
+            self.newest[event.key] = len(self.appended)
+        return verdict
+
+
+def _young(event: Event) -> Event:
+    """The generated events tell of 1970; bring them into the model's retention."""
+    return examples.decode(
+        {**_json(event), "time": event.time.replace("1970-01-01T00:00", "2026-01-01T00:01")}
+    )
+
+
+def _json(event: Event) -> dict[str, Any]:
+    body: dict[str, Any] = msgspec.to_builtins(event)
+    return body
+
+
+BATCHES = st.lists(
+    st.lists((execution_events() | instance_events()).map(_young), max_size=5), max_size=8
+)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(batches=BATCHES, again=st.lists(st.integers(0, 40), max_size=8), reopen=st.booleans())
+async def test_a_log_does_as_the_model(
+    logs: SqliteLogs, batches: list[list[Event]], again: list[int], *, reopen: bool
+) -> None:
+    """Verdicts, entries, newest per key and feed: for any history with repeats, in any batches."""
+    logs.renew()
+    model = Model()
+    flat = [event for batch in batches for event in batch]
+    batches = [*batches, [flat[n % len(flat)] for n in again] if flat else []]
+    log = await logs.open(now_ms)
+    for number, batch in enumerate(batches):
+        if reopen and number == len(batches) // 2:
+            await logs.close(log)
+            log = await logs.open(now_ms)
+        assert await log.append(batch) == [model.append(event) for event in batch]
+    try:
+        head, newest = await log.newest()
+        assert head == len(model.appended)
+        assert {entry.key: entry.place for entry in newest} == model.newest
+        entries = await log.read(0, head)
+        assert [(entry.event, entry.late) for entry in entries] == model.appended
+        assert [entry.place for entry in entries] == list(range(1, head + 1))
+        for key in model.newest:
+            history = await log.history(key, head)
+            assert history == [entry for entry in entries if entry.key == key]
+    finally:
+        await logs.close(log)
+
+
+async def _follow(log: StatusLog, after: int, upto: int) -> list[int]:
+    places: list[int] = []
+    async for entries in log.changes(after):
+        places += [entry.place for entry in entries]
+        if places[-1] >= upto:
+            return places
+    raise AssertionError("the feed ended")
+
+
+async def test_the_feed_begins_at_any_cursor_and_misses_nothing(logs: SqliteLogs) -> None:
+    """Followers that begin before, during and after appends get every entry once, in order."""
+    log = await logs.open(now_ms)
+    try:
+        followers = [asyncio.create_task(_follow(log, 0, 40))]
+        for number in range(40):
+            await log.append([examples.step(1, run=f"run-{number}")])
+            if number % 10 == 5:
+                followers.append(asyncio.create_task(_follow(log, number - 3, 40)))
+        followers.append(asyncio.create_task(_follow(log, 20, 40)))
+        async with asyncio.timeout(10):
+            for after, follower in zip((0, 2, 12, 22, 32, 20), followers, strict=True):
+                assert await follower == list(range(after + 1, 41))
+    finally:
+        await logs.close(log)
+
+
+async def test_appends_at_once_are_each_answered(logs: SqliteLogs) -> None:
+    """Batches that are committed together keep their own verdicts."""
+    log = await logs.open(now_ms)
+    try:
+        batches = [[examples.step(1, run=f"many-{n}"), examples.step(1)] for n in range(30)]
+        verdicts = await asyncio.gather(*(log.append(batch) for batch in batches))
+        assert [pair[0] for pair in verdicts] == [Verdict.APPENDED] * 30
+        assert [pair[1] for pair in verdicts].count(Verdict.APPENDED) == 1
+        assert [pair[1] for pair in verdicts].count(Verdict.REPEAT) == 29
+    finally:
+        await logs.close(log)
+
+
+async def test_the_number_of_kept_entries_is_bounded(logs: SqliteLogs) -> None:
+    """Past the bound the oldest go; asking for them says so, and places go on rising."""
+    log = await logs.open(now_ms)
+    count = trace.RETENTION_EVENTS + 10
+    try:
+        await log.append([examples.step(1, run=f"run-{n}") for n in range(count)])
+        await log.prune()
+        with pytest.raises(Trimmed):
+            await log.read(9, count)
+        assert [entry.place for entry in await log.read(10, count)] == list(range(11, count + 1))
+        _, newest = await log.newest()
+        assert len(newest) == count, "what goes on is shown, though its entry is gone"
+    finally:
+        await logs.close(log)
+
+
+async def test_a_trimmed_log_goes_on_where_it_was(logs: SqliteLogs) -> None:
+    """With every entry gone, a reopened log still knows its head: no place is given twice."""
+    clock = [NOW_MS]
+    log = await logs.open(lambda: clock[0])
+    await log.append([examples.step(1), examples.step(2, "SUCCEEDED")])
+    clock[0] += round(trace.RETENTION_S * 1000) + 1_000_000
+    await log.prune()
+    epoch = log.epoch
+    await logs.close(log)
+    log = await logs.open(lambda: clock[0])
+    try:
+        assert (log.epoch, await log.newest()) == (epoch, (2, []))
+        later = examples.decode(
+            {**examples.step_body(), "time": "2026-01-01T02:00:00Z", "id": "later"}
+        )
+        await log.append([later])
+        assert [entry.place for entry in await log.read(2, 3)] == [3]
+    finally:
+        await logs.close(log)

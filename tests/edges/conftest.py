@@ -1,0 +1,75 @@
+"""A real server on a port of its own, and a real WebSocket client to it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+from consumer.edges.http import Site
+from consumer.edges.sqlite_log import SqliteLog
+from consumer.edges.websocket import Server
+from consumer.hub import Hub
+from consumer.pipeline import Counts
+from tests.edges.test_sqlite_log import make, now_ms
+
+
+class Service:
+    """Log, hub and server, as the composition root wires them, without queues."""
+
+    log: SqliteLog
+    hub: Hub
+    server: Server
+    port: int
+
+    def __init__(self) -> None:
+        self.counts = Counts()
+        self.ready = True
+        self.closing = AsyncExitStack()
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/v1/status"
+
+    async def connect(self, query: str = "", **options: Any) -> ClientConnection:
+        """A client that has been welcomed."""
+        client = await connect(self.url + query, **options)
+        self.closing.push_async_callback(client.close)
+        assert (await read(client))["op"] == "welcome"
+        return client
+
+
+async def read(client: ClientConnection) -> Any:
+    """The next message that the client gets."""
+    async with asyncio.timeout(10):
+        return msgspec.json.decode(await client.recv())
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Service]:
+    service = Service()
+    async with service.closing as closing:
+        service.log = make(tmp_path / "log.db")
+        await service.log.open()
+        closing.push_async_callback(service.log.close)
+        service.hub = Hub(service.log, now_ms)
+        await service.hub.load()
+        closing.push_async_callback(service.hub.close)
+        site = Site("http://127.0.0.1:1/live", lambda: service.ready)
+        service.server = Server(
+            service.hub, site, service.counts, epoch=service.log.epoch, heartbeat_s=0.2
+        )
+        service.port = await service.server.listen("127.0.0.1", 0)
+        closing.push_async_callback(service.server.drain)
+        tasks = [
+            asyncio.create_task(running)
+            for running in (service.hub.follow(), service.server.beat(), service.server.sweep())
+        ]
+        yield service
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

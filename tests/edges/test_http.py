@@ -1,0 +1,65 @@
+"""What the port answers besides WebSockets."""
+
+import asyncio
+import json
+
+import pytest
+
+from tests.edges.conftest import Service
+
+
+async def get(
+    service: Service, path: str, method: str = "GET"
+) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of a request, read until the server closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    writer.write(f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    async with asyncio.timeout(5):
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    status, *lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    return int(status.split()[1]), headers, body
+
+
+async def test_health_and_readiness(service: Service) -> None:
+    """Up is one thing, ready another."""
+    assert (await get(service, "/healthz"))[0] == 200
+    assert (await get(service, "/readyz"))[0] == 200
+    service.ready = False
+    assert (await get(service, "/healthz"))[0] == 200
+    assert (await get(service, "/readyz"))[0] == 503
+
+
+@pytest.mark.parametrize("path", ["/", "/dashboard/dashboard.js", "/favicon.ico", "/config.json"])
+async def test_the_dashboard_is_served(service: Service, path: str) -> None:
+    """The page and its files, under a policy that lets nothing else in."""
+    status, headers, body = await get(service, path)
+    assert status == 200
+    assert len(body) == int(headers["Content-Length"]) > 0
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "connect-src 'self' http://127.0.0.1:1;" in policy
+    assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_the_page_learns_the_rest_address(service: Service) -> None:
+    """The buttons need it."""
+    body = (await get(service, "/config.json"))[2]
+    assert json.loads(body)["rest_url"] == "http://127.0.0.1:1/live"
+
+
+@pytest.mark.parametrize("path", ["/nope", "/dashboard/", "/dashboard/../settings.py", "/v1/"])
+async def test_nothing_else_is_served(service: Service, path: str) -> None:
+    """Only what was read at the start."""
+    assert (await get(service, path))[0] == 404
+
+
+async def test_only_get(service: Service) -> None:
+    """Nothing can be changed here."""
+    assert (await get(service, "/", "DELETE"))[0] == 405
+
+
+async def test_a_browser_on_the_socket_path_is_told(service: Service) -> None:
+    """Opening the WebSocket's address as a page says what it is."""
+    assert (await get(service, "/v1/status"))[0] == 426

@@ -1,0 +1,92 @@
+"""Settings: every mistake at once, and nothing unsafe."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from consumer import settings
+from consumer.settings import BadSettings
+
+GOOD = {
+    "STATUSWIRE_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/000000000000/status.fifo",
+    "STATUSWIRE_SERVICE_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/000000000000/service",
+}
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(settings.PREFIX)]:
+        monkeypatch.delenv(name)
+
+
+def set_all(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_two_queues_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything else has a default, and an empty variable is no value."""
+    set_all(monkeypatch, GOOD | {"STATUSWIRE_PORT": ""})
+    chosen = settings.read()
+    assert (chosen.host, chosen.port) == ("127.0.0.1", 8080)
+    assert str(chosen.log_path) == "statuswire.db"
+
+
+def test_origins_are_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Separated by commas."""
+    set_all(monkeypatch, GOOD | {"STATUSWIRE_ORIGINS": "https://a.example, https://b.example"})
+    assert settings.read().origins == {"https://a.example", "https://b.example"}
+
+
+def test_all_mistakes_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Missing, wrong and contradictory ones, by the names that the operator typed."""
+    set_all(
+        monkeypatch,
+        {
+            "STATUSWIRE_SERVICE_QUEUE_URL": "not-an-address",
+            "STATUSWIRE_HOST": "0.0.0.0",  # noqa: S104
+            "STATUSWIRE_PORT": "9090",
+            "STATUSWIRE_METRICS_PORT": "9090",
+            "STATUSWIRE_METRICS_HOST": "example.org",
+            "STATUSWIRE_LOG": "sqlite:",
+            "STATUSWIRE_POLLS": "many",
+        },
+    )
+    with pytest.raises(BadSettings) as refusal:
+        settings.read()
+    named = {problem.split(":")[0] for problem in refusal.value.problems}
+    assert named == {
+        "STATUSWIRE_QUEUE_URL",
+        "STATUSWIRE_SERVICE_QUEUE_URL",
+        "STATUSWIRE_HOST",
+        "STATUSWIRE_METRICS_PORT",
+        "STATUSWIRE_METRICS_HOST",
+        "STATUSWIRE_LOG",
+        "STATUSWIRE_POLLS",
+    }
+    assert "many" not in str(refusal.value), "a value may be a secret"
+
+
+def test_one_queue_cannot_be_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake of copy and paste, caught before it costs an evening."""
+    set_all(
+        monkeypatch, GOOD | {"STATUSWIRE_SERVICE_QUEUE_URL": GOOD["STATUSWIRE_QUEUE_URL"] + "/"}
+    )
+    with pytest.raises(BadSettings, match="must not be the queue"):
+        settings.read()
+
+
+def test_bad_settings_exit_with_2() -> None:
+    """One JSON line each on standard error, and no traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "consumer"],
+        env={"PATH": os.environ["PATH"], "STATUSWIRE_PORT": "-1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 3
+    assert "Traceback" not in done.stderr

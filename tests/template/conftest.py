@@ -1,0 +1,83 @@
+"""What is deployed, read as data: the template, the rendered definitions, the API."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+DEFINITION = ROOT / "statemachines/instance.asl.json"
+PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
+
+
+class Loader(yaml.SafeLoader):
+    """YAML with CloudFormation's short intrinsics, read as their long form."""
+
+
+def _intrinsic(loader: Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    value: Any
+    if isinstance(node, yaml.ScalarNode):
+        value = loader.construct_scalar(node)
+        if suffix == "GetAtt":
+            value = str(value).split(".")
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        assert isinstance(node, yaml.MappingNode)
+        value = loader.construct_mapping(node, deep=True)
+    return {suffix if suffix in {"Ref", "Condition"} else f"Fn::{suffix}": value}
+
+
+Loader.add_multi_constructor("!", _intrinsic)
+
+
+@pytest.fixture(scope="session")
+def template() -> dict[str, Any]:
+    """template.yaml before the SAM transform."""
+    text = (ROOT / "template.yaml").read_text()
+    loaded: dict[str, Any] = yaml.load(text, Loader)  # noqa: S506 - a SafeLoader
+    return loaded
+
+
+@pytest.fixture(scope="session")
+def resources(template: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = template["Resources"]
+    return found
+
+
+@pytest.fixture(scope="session")
+def api() -> dict[str, Any]:
+    """infra/openapi.yaml; a plain loader, since an included file has long forms only."""
+    loaded: dict[str, Any] = yaml.safe_load((ROOT / "infra/openapi.yaml").read_text())
+    return loaded
+
+
+@pytest.fixture(scope="session")
+def definition_text() -> str:
+    return DEFINITION.read_text()
+
+
+@pytest.fixture(scope="session", params=["ExpressMachine", "StandardMachine"])
+def machine(request: pytest.FixtureRequest, template: dict[str, Any]) -> dict[str, Any]:
+    """Properties of each machine in turn, its parameters replaced by their defaults."""
+    properties = dict(template["Resources"][request.param]["Properties"])
+    parameters = {name: p["Default"] for name, p in template["Parameters"].items()}
+    queues = {"StatusQueue": "https://sqs.example/status.fifo"}
+    properties["DefinitionSubstitutions"] = {
+        name: (parameters | queues)[value["Ref"]] if isinstance(value, dict) else value
+        for name, value in properties["DefinitionSubstitutions"].items()
+    }
+    return properties
+
+
+@pytest.fixture(scope="session")
+def definition(machine: dict[str, Any], definition_text: str) -> dict[str, Any]:
+    """The definition as each machine gets it."""
+    values = machine["DefinitionSubstitutions"]
+    rendered: dict[str, Any] = json.loads(
+        PLACEHOLDER.sub(lambda match: str(values[match.group(1)]), definition_text)
+    )
+    return rendered
