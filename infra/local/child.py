@@ -35,6 +35,7 @@ class Child:
 
     def __init__(self, process: asyncio.subprocess.Process, output: Path) -> None:
         self._process = process
+        self._killed = False
         self.output = output
 
     @classmethod
@@ -85,9 +86,12 @@ class Child:
 
     async def kill(self) -> None:
         """SIGKILL to the whole group, workers included; returns when the leader is gone."""
+        if self._killed:
+            return  # its number may belong to somebody else by now
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         await self.wait()
+        self._killed = True
 
     def tail(self, lines: int = 15) -> str:
         """The last lines of its output, for a person."""

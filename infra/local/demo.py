@@ -3,6 +3,8 @@
 import asyncio
 import json
 import secrets
+import time
+from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +14,7 @@ import aiohttp
 import websockets
 
 from infra.local.checklist import EXPRESS, STANDARD, STARTED, STOPPED, Checklist
-from infra.local.daemon import Consumer
+from infra.local.daemon import Consumer, ConsumerError
 from infra.local.folder import run_folder
 from infra.local.places import CACHE, LocalRunError, Ports
 from infra.local.run import RUNNING_INSTANCES, LocalRun, local_run
@@ -20,6 +22,8 @@ from infra.local.screen import Screen, utc_now
 from infra.local.tasks import timed, together
 
 ONCE_TIMEOUT_S = 120.0  # from the start of the runs
+CRASH_LOOP = 3, 10.0  # deaths within seconds: it would only die again
+RECONNECT_S = 0.2
 ADDRESSES = CACHE / "demo.json"
 
 
@@ -88,6 +92,7 @@ class Demo:
                 self._stops: STOPPED,
             }
         )
+        self._cursor: str | None = None
         self._watching = asyncio.Event()
         self._news = asyncio.Event()
 
@@ -106,7 +111,7 @@ class Demo:
             for part in (
                 self._tell(once=once),
                 self._watch(),
-                self._consumer.watch(),
+                self._supervise(),
                 self._run.emulator.watch(),
             )
         ]
@@ -121,24 +126,43 @@ class Demo:
                 part.cancel()
             await asyncio.gather(*parts, return_exceptions=True)
 
+    async def _supervise(self) -> None:
+        """Start a consumer that died again, as an operator's supervisor would.
+
+        Raises ConsumerError for one that does not stay up.
+        """
+        deaths: deque[float] = deque(maxlen=CRASH_LOOP[0])
+        while True:
+            try:
+                await self._consumer.watch()
+            except ConsumerError as death:
+                deaths.append(time.monotonic())
+                if len(deaths) == CRASH_LOOP[0] and deaths[-1] - deaths[0] < CRASH_LOOP[1]:
+                    raise
+                ending = str(death).splitlines()[0].rstrip(":")
+                self._screen.note(f"{ending}; starting it again …")
+                await self._consumer.start()
+
     async def _watch(self) -> None:
-        """Print every frame. The connection is opened anew, with a snapshot, when it is lost."""
-        url = f"{self._consumer.websocket_url}?watch=*"
-        async for socket in websockets.connect(url):
-            with suppress(websockets.ConnectionClosed):
-                async for frame in socket:
-                    self._show(json.loads(frame))
-            self._screen.note("The connection was lost; connecting again …")
+        """Print every frame. A connection that is lost is resumed with the last cursor."""
+        while True:
+            query = "watch=*" + (f"&since={self._cursor}" if self._cursor else "")
+            with suppress(OSError, websockets.WebSocketException):
+                async with websockets.connect(f"{self._consumer.websocket_url}?{query}") as socket:
+                    async for frame in socket:
+                        self._show(json.loads(frame))
+            await asyncio.sleep(RECONNECT_S)
 
     def _show(self, frame: Mapping[str, Any]) -> None:
         op = frame["op"]
+        self._cursor = frame.get("cursor", self._cursor)
         if op == "status":
             self._take(frame["event"], late=frame.get("late", False))
         elif op == "snapshot":
             for event in frame["events"]:
                 self._take(event)
             self._watching.set()
-        elif op in ("gap", "skipped", "draining", "error"):
+        elif op in ("resumed", "gap", "skipped", "draining", "error"):
             self._screen.note(json.dumps(frame))
 
     def _take(self, event: Mapping[str, Any], *, late: bool = False) -> None:
@@ -150,15 +174,13 @@ class Demo:
         """Both runs, begun when somebody is watching."""
         await self._watching.wait()
         self._screen.header()
-        async with asyncio.timeout(ONCE_TIMEOUT_S if once else None) as limit:
-            try:
+        try:
+            async with asyncio.timeout(ONCE_TIMEOUT_S if once else None):
                 await self._start_runs()
                 await self._all_seen()
-            except TimeoutError:
-                if limit.expired():
-                    missing = "; ".join(self._checklist.missing)
-                    raise DemoError(f"Missing after {ONCE_TIMEOUT_S:.0f} s: {missing}") from None
-                raise
+        except TimeoutError as error:
+            missing = "; ".join(self._checklist.missing)
+            raise DemoError(f"Missing after {ONCE_TIMEOUT_S:.0f} s: {missing}") from error
         self._screen.success("Both runs have ended, and every expected status was seen.")
         if not once:
             self._screen.note("Still watching. Ctrl-C ends everything.")

@@ -11,7 +11,7 @@ from infra.local.api import read_api
 from infra.local.backend import EmulatorBackend
 from infra.local.exchange import RefusalError, Reply, Request, Stage, new_context
 from infra.local.gateway import Gateway
-from infra.local.places import HOST
+from infra.local.places import HOST, LocalRunError
 from infra.local.stack import Stack
 
 MAX_BODY_BYTES = 10 * 1024 * 1024  # API Gateway's payload limit
@@ -31,7 +31,7 @@ class RestApi:
         self._http: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
-        """Raises ApiError, UnresolvedError, or OSError for a port that is taken."""
+        """Raises ApiError, UnresolvedError, or LocalRunError for a port that is taken."""
         stack = self._stack
         stage = Stage(
             name=stack.outputs["StageName"],
@@ -45,7 +45,10 @@ class RestApi:
         application.router.add_route("*", "/{anything:.*}", self._answer)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
-        await web.TCPSite(self._runner, HOST, self._port).start()
+        try:
+            await web.TCPSite(self._runner, HOST, self._port).start()
+        except OSError as error:
+            raise LocalRunError(f"Port {self._port}, for the REST API, is taken.") from error
 
     async def stop(self) -> None:
         if self._runner is not None:

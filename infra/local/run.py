@@ -102,7 +102,7 @@ async def local_run(
 
     `folder` takes every file of the run and must exist. `parameters` are the
     template's, beside those that a local run needs. Raises EmulatorError,
-    DeploymentError, OSError for a port that is taken.
+    DeploymentError, LocalRunError for a port that is taken.
     """
     ports = (ports or Ports()).settle()
     emulator = Emulator(ports.aws, folder)
