@@ -3,7 +3,8 @@
 import os
 import shutil
 from collections.abc import AsyncIterator
-from pathlib import Path
+from contextlib import asynccontextmanager
+from tempfile import TemporaryDirectory
 
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
@@ -22,8 +23,8 @@ QUIET = (
 HOMES = ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")  # where Chromium would leave files
 
 
-@pytest.fixture
-async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
+@asynccontextmanager
+async def open_browser() -> AsyncIterator[Browser]:
     """The machine's Chromium, headless; without one the test is skipped, with CI=true it fails."""
     path = next(filter(None, map(shutil.which, CHROMIUMS)), None)
     if path is None:
@@ -31,17 +32,22 @@ async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
         if os.environ.get("CI") == "true":
             pytest.fail(missing)
         pytest.skip(missing)
-    async with async_playwright() as playwright:
-        homes: dict[str, str | float | bool] = dict.fromkeys(HOMES, str(tmp_path))
-        browser = await playwright.chromium.launch(
-            executable_path=path,
-            args=QUIET,
-            env={**os.environ, **homes},
-        )
-        try:
-            yield browser
-        finally:
-            await browser.close()
+    with TemporaryDirectory() as home:
+        homes: dict[str, str | float | bool] = dict.fromkeys(HOMES, home)
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(
+                executable_path=path, args=QUIET, env={**os.environ, **homes}
+            )
+            try:
+                yield browser
+            finally:
+                await browser.close()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with open_browser() as browser:
+        yield browser
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from consumer.core import watch
+from consumer.core import statuses, watch
 from consumer.core.entries import Entry
 from consumer.core.events import Event
 from consumer.core.messages import Subscribe
@@ -109,10 +109,11 @@ def check(viewer: Viewer, appended: list[Event]) -> None:
         cursor = int(str(frame.get("cursor", "e-0")).rpartition("-")[2])
         if frame["op"] == "snapshot" and place is None:
             place = cursor
-            newest = {e.key: n for n, e in enumerate(appended[:cursor]) if matches(viewer, e)}
-            assert {event["id"] for event in frame["events"]} >= {
-                appended[n].id for n in newest.values()
-            }
+            newest: dict[str, Event] = {}
+            for event in appended[:cursor]:
+                if matches(viewer, event):
+                    newest[event.key] = max(event, newest.get(event.key, event), key=statuses.order)
+            assert {event["id"] for event in frame["events"]} >= {e.id for e in newest.values()}
         elif frame["op"] == "status":
             got.append(cursor)
             assert frame["event"]["id"] == appended[cursor - 1].id

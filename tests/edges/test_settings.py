@@ -1,13 +1,15 @@
 """Settings: every mistake at once, and nothing unsafe."""
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from consumer import settings
-from consumer.settings import BadSettings
+from consumer.settings import BadSettings, Settings
 
 GOOD = {
     "STATUSWIRE_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/000000000000/status.fifo",
@@ -90,3 +92,13 @@ def test_bad_settings_exit_with_2() -> None:
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 3
     assert "Traceback" not in done.stderr
+
+
+def test_every_setting_is_in_the_readme() -> None:
+    """With its default; nothing there that is none."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    named = set(re.findall(rf"`({settings.PREFIX}[A-Z_]+)`", readme))
+    assert named == {f"{settings.PREFIX}{name.upper()}" for name in Settings.model_fields}
+    row = re.search(rf"\| `{settings.PREFIX}RETENTION_EVENTS` \| `(\d+)` \|", readme)
+    assert row is not None
+    assert int(row[1]) == Settings.model_fields["retention_events"].default

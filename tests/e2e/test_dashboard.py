@@ -1,0 +1,38 @@
+"""The dashboard on the real consumer, as a person sees it in Chromium."""
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.conftest import open_browser
+from tests.e2e.conftest import Product
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_a_person_stops_an_instance_and_watches_it_stop(product: Product) -> None:
+    """From the button over the REST API, the machine and the queues back to the page."""
+    instance = product.stopped[0]
+    async with open_browser() as browser:
+        page = await browser.new_page()
+        complaints: list[str] = []
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        await page.goto(f"{product.consumer.url}/")
+        await expect(page.locator("body")).to_have_attribute("data-connection", "live")
+
+        # Only what was heard of is shown; a run over HTTP makes the instance known.
+        status, _ = await product.post(
+            "/express-instance", {"instance_id": instance, "action": "start"}
+        )
+        assert status == 200
+        row = page.locator(f'[data-instance="{instance}"]')
+        await expect(row).to_be_visible(timeout=10_000)
+        if await row.get_attribute("data-status") not in ("running", "unknown"):
+            await expect(row).to_have_attribute("data-status", "running", timeout=10_000)
+
+        await row.get_by_role("button", name="Stop").click()
+        await expect(row).to_have_attribute("data-status", "stopped", timeout=15_000)
+        await expect(
+            page.locator('[data-execution][data-status="SUCCEEDED"]').first
+        ).to_be_visible()
+        await expect(page.locator("#answer")).not_to_be_empty()
+        assert complaints == []
