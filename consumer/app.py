@@ -18,6 +18,7 @@ from consumer.edges.sqs import SqsQueue
 from consumer.edges.websocket import Server
 from consumer.hub import Hub
 from consumer.pipeline import Counts
+from consumer.ports import LogUnavailable
 from consumer.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,11 @@ class App:
 
     async def _prune(self) -> None:
         while True:
-            self.hub.forget_ended(await self.status_log.prune())
+            try:
+                self.hub.forget_ended(await self.status_log.prune())
+            except LogUnavailable as error:
+                self.counts["log_errors", "prune"] += 1
+                log.warning("pruning failed; trying later", extra={"reason": str(error)})
             await asyncio.sleep(PRUNE_S)
 
 

@@ -7,7 +7,7 @@ hub is by then, and puts it back in line. Snapshot, resume and a gap are all tha
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from typing import Final
 
 from consumer.core import events, messages, statuses
@@ -15,11 +15,13 @@ from consumer.core.entries import Entry, cursor, place_in
 from consumer.core.messages import Subscribe, Unsubscribe
 from consumer.core.view import View
 from consumer.core.watch import single_executions
-from consumer.ports import Client, StatusLog, Trimmed
+from consumer.ports import Client, LogUnavailable, StatusLog, Trimmed
 
 log = logging.getLogger(__name__)
 
 ORIGIN: Final = 0  # the place before the first
+MAX_JOINED_EVENTS: Final = 64  # in one write; far below the outbox's bound, which is for the slow
+MAX_WRITE_BYTES: Final = 64 * 1024  # of a replay at once: what the socket's own buffer may hold
 INTERNAL_ERROR: Final = 1011  # RFC 6455, section 7.4.1
 
 
@@ -45,7 +47,8 @@ class Hub:
     async def follow(self) -> None:
         """Pass on every change, for ever."""
         async for entries in self._log.changes(after=self.place):
-            self._publish(entries)
+            for start in range(0, len(entries), MAX_JOINED_EVENTS):
+                self._publish(entries[start : start + MAX_JOINED_EVENTS])
 
     def admit(self, client: Client) -> None:
         """Take a new client in."""
@@ -61,7 +64,7 @@ class Hub:
             task.cancel()
 
     def request(self, client: Client, request: Subscribe | Unsubscribe) -> None:
-        """Serve a client's request after those before it. Raises `messages.BadRequest`."""
+        """Serve a client's request after those before it. Raises as `Session.admit` does."""
         client.session.admit(request)
         if client not in self._tasks:
             self._detach(client)
@@ -87,6 +90,7 @@ class Hub:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _publish(self, entries: Iterable[Entry]) -> None:
+        """Offer entries to those who watch; what one client gets of them leaves in one write."""
         due: set[Client] = set()
         for entry in entries:
             self.place = entry.place
@@ -129,6 +133,9 @@ class Hub:
                     session.commands.popleft()
         except ConnectionError:
             return  # it is gone, and with it what it asked for
+        except LogUnavailable as error:
+            log.warning("a client's request failed", extra={"reason": str(error)})
+            client.close(messages.CloseCode.OVER_CAPACITY, "the log does not answer; try again")
         except Exception:
             log.exception("a client's request failed; closing its connection")
             client.close(INTERNAL_ERROR, "internal error; reconnect with your cursor")
@@ -139,27 +146,28 @@ class Hub:
     async def _obey(self, client: Client, command: Subscribe | Unsubscribe) -> None:
         session = client.session
         if isinstance(command, Unsubscribe):
-            session.watch.difference_update(command.watch)
+            session.end(command.watch)
         elif command.since is None:
             await self._snapshot(client, command.id, command.watch)
-            session.watch.update(command.watch)
+            session.begin(command.watch, session.place)
         else:
-            await self._resume(client, command)
-            session.watch.update(command.watch)
+            session.begin(command.watch, await self._resume(client, command))
 
-    async def _resume(self, client: Client, command: Subscribe) -> None:
+    async def _resume(self, client: Client, command: Subscribe) -> int:
+        """Send what matches after the cursor; returns the place after which all is told then."""
         session = client.session
         since = place_in(self._log.epoch, command.since or "")
         if since is None or since > session.place:
             await self._gap(client, command.id, command.watch)
-            return
+            return session.place
         try:
-            await self._replay(client, set(command.watch), since, session.place)
+            await self._replay(client, set(command.watch), since, session.place, again=False)
         except Trimmed:
             await self._catch_up(client)
             await self._gap(client, command.id, command.watch)
-        else:
-            client.write(messages.resumed(command.id, cursor(self._log.epoch, session.place)))
+            return session.place
+        client.write(messages.resumed(command.id, cursor(self._log.epoch, session.place)))
+        return since
 
     async def _catch_up(self, client: Client) -> None:
         """Send what matches up to where the hub is by now; ends without having awaited since."""
@@ -168,16 +176,32 @@ class Hub:
             upto = self.place
             try:
                 if session.watch:
-                    await self._replay(client, session.watch, session.place, upto)
+                    await self._replay(client, session.watch.keys(), session.place, upto)
                 session.place = upto
             except Trimmed:
                 session.place = self.place
                 await self._gap(client, None, session.watch)
 
-    async def _replay(self, client: Client, watch: set[str], after: int, upto: int) -> None:
-        """Send the log's matching entries in (after, upto], paced by the socket."""
+    async def _replay(
+        self, client: Client, watch: Set[str], after: int, upto: int, *, again: bool = True
+    ) -> None:
+        """Send the log's matching entries in (after, upto], paced by the socket.
+
+        Not `again`: what a pattern that the client watches already brought it is left out.
+        """
         while after < upto and (entries := await self._log.read(after, upto)):
-            frames = [e.frame for e in entries if not watch.isdisjoint(e.patterns)]
+            frames, size = [], 0
+            for entry in entries:
+                if watch.isdisjoint(entry.patterns):
+                    continue
+                if not again and client.session.was_told(entry):
+                    continue
+                frames.append(entry.frame)
+                size += len(entry.frame)
+                if size >= MAX_WRITE_BYTES:
+                    client.write(b"".join(frames))
+                    await client.drained()
+                    frames, size = [], 0
             if frames:
                 client.write(b"".join(frames))
                 await client.drained()

@@ -37,6 +37,8 @@ async def run(source: Source, status_log: StatusLog, counts: Counts, stop: async
         if await _append([event for _, event in decoded], status_log, counts, stop):
             await source.delete([message for message, _ in decoded])
             counts["messages_deleted", source.name] += len(decoded)
+        else:  # told to stop: another consumer need not wait for the visibility timeout
+            await source.release([message for message, _ in decoded])
         # Malformed messages leave for the dead-letter queue by receives, so: the sooner the better.
         # What follows one in its message group is not held back. It would be received, and
         # counted, as often as the malformed one, and end in the dead-letter queue beside it.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
+import botocore.session
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -57,15 +58,16 @@ class Settings(BaseSettings):
     """Origins of other pages that may connect, separated by commas."""
     polls: int = Field(2, ge=1, le=64)
     """Long polls at once, per queue."""
-    poll_wait_s: int = Field(20, ge=0, le=20)
-    """How long SQS holds a poll open; also the longest that a shutdown waits for one."""
+    poll_wait_s: int = Field(20, ge=1, le=20)
+    """How long SQS holds a poll open."""
     heartbeat_s: float = Field(20.0, ge=0.05, le=300)
     retention_s: float = Field(7 * 86_400, ge=60, le=400 * 86_400)
     """How long events are kept, and ended executions shown."""
     retention_events: int = Field(1_000_000, ge=1)
     """How many events are kept at most: × ~1 kB ≈ 1 GB of disk."""
-    drain_s: float = Field(25.0, ge=1, le=600)
-    """The longest that a shutdown takes."""
+    drain_s: float = Field(22.0, ge=1, le=600)
+    """How long a shutdown waits for polls under way. With the 5 s that clients have to go, the
+    default stays below the 30 s after which supervisors kill."""
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
 
     @field_validator("origins", mode="before")
@@ -87,10 +89,19 @@ class Settings(BaseSettings):
             raise ValueError(f"must not be the port of {PREFIX}PORT")
         return value
 
+    @field_validator("drain_s")
+    @classmethod
+    def _outlasts_a_poll(cls, value: float, info: ValidationInfo) -> float:
+        """A poll that is broken off takes messages with it until their visibility timeout."""
+        if value <= info.data.get("poll_wait_s", 0):
+            raise ValueError(f"must be longer than {PREFIX}POLL_WAIT_S")
+        return value
+
     @field_validator("log")
     @classmethod
     def _is_a_log(cls, value: str) -> str:
-        if not value.removeprefix("sqlite:") or not value.startswith("sqlite:"):
+        scheme, _, path = value.partition(":")
+        if scheme != "sqlite" or path in ("", ":memory:"):
             raise ValueError("must be sqlite:<path>")
         return value
 
@@ -114,14 +125,20 @@ class Settings(BaseSettings):
 
 def read() -> Settings:
     """The settings in the environment. Raises `BadSettings` with every problem there is."""
+    problems = []
+    if botocore.session.Session().get_config_variable("region") is None:
+        problems.append("AWS_DEFAULT_REGION: is required, or a region in the AWS configuration")
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
-        problems = [
+        problems += [
             f"{PREFIX}{str(each['loc'][0]).upper()}: {_explain(each['type'], each['msg'])}"
             for each in error.errors(include_input=False, include_url=False)
         ]
         raise BadSettings(problems) from error
+    if problems:
+        raise BadSettings(problems)
+    return settings
 
 
 def _explain(kind: str, message: str) -> str:

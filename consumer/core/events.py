@@ -12,7 +12,9 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 MAX_EVENT_BYTES: Final = 16 * 1024  # the contract's bound on one status event
-MAX_CAUSE_CHARS: Final = 4_000  # × 3 B (the longest UTF-8 of a UTF-16 unit) = 12 kB < 16 KiB
+MAX_CAUSE_CHARS: Final = 2_000  # × 6 B (a control character, escaped) = 12 kB < 16 KiB
+MAX_ERROR_CHARS: Final = 256  # of an error's name, as Step Functions bounds it; × 6 B = 1.5 kB
+MAX_DEPTH: Final = 32  # of what is nested; readers of JSON have bounds of their own
 
 ExecutionStatus = Literal[
     "CHECKING", "WAITING", "STARTING", "STOPPING", "VERIFYING",
@@ -145,7 +147,27 @@ def _decode_event(raw: bytes) -> Event:
     statuses = INSTANCE_STATUSES if event.execution is None else EXECUTION_STATUSES
     if event.status not in statuses:
         raise Malformed("status", "not one of its key's statuses")
-    return msgspec.structs.replace(event, time=timestamp(_parse_time(event.time)))
+    event = msgspec.structs.replace(event, time=timestamp(_parse_time(event.time)))
+    _check_bulk(raw, event)
+    return event
+
+
+def _check_bulk(raw: bytes, event: Event) -> None:
+    """Bounds on what may be anything: how deep it is, and how large once it is written again."""
+    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _is_deeper(
+        [event.detail, event.reason], MAX_DEPTH
+    ):
+        raise Malformed("detail", f"nested deeper than {MAX_DEPTH}")
+    # A number grows most: 1e15, five bytes with its comma, is written with nineteen.
+    if len(raw) > MAX_EVENT_BYTES // 4 and len(encode(event)) > MAX_EVENT_BYTES:
+        raise Malformed("body", f"larger than {MAX_EVENT_BYTES} bytes")
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return depth < 0 or any(_is_deeper(each, depth - 1) for each in inner)
 
 
 def _parse_time(time: str) -> int:
@@ -206,8 +228,9 @@ def _from_execution_change(change: _ExecutionChange) -> Event:
     moment_ms = detail.stop_date or detail.redrive_date or detail.start_date
     reason = None
     if detail.error is not None or detail.cause is not None:
+        error = None if detail.error is None else detail.error[:MAX_ERROR_CHARS]
         cause = None if detail.cause is None else detail.cause[:MAX_CAUSE_CHARS]
-        reason = {"error": detail.error, "cause": cause}
+        reason = {"error": error, "cause": cause}
     return Event(
         v=1,
         id=change.id,

@@ -36,6 +36,10 @@ class Unreadable(Exception):
     """Not a message at all: the connection is closed with 4400. The client must act."""
 
 
+class TooMany(Exception):
+    """More than a client may ask at once: the connection is closed with 4429."""
+
+
 class BadRequest(Exception):
     """A message that cannot be granted: answered with an `error` frame. The client must act."""
 

@@ -5,12 +5,14 @@ pays for itself: past `MAX_OUTBOX_EVENTS` only the newest entry of each key is k
 """
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Final
 
 from consumer.core import messages
 from consumer.core.entries import Entry, cursor
-from consumer.core.messages import BadRequest, Subscribe, Unsubscribe
+from consumer.core.messages import BadRequest, Subscribe, TooMany, Unsubscribe
 
+MAX_COMMANDS: Final = 100  # × 64 kB of patterns at most ≈ 6 MB
 MAX_OUTBOX_EVENTS: Final = 256  # 256 × ~400 B ≈ 100 kB; 10,000 stuck clients ≈ 1 GB
 MAX_OUTBOX_BYTES: Final = 1 << 20  # past it conflated too; some 2,500 keys, and past it closed
 
@@ -19,23 +21,49 @@ class Session:
     """One client. `place`: every matching entry up to there was sent, or waits in the outbox."""
 
     def __init__(self, epoch: str, max_events: int = MAX_OUTBOX_EVENTS) -> None:
-        self.watch: set[str] = set()
+        self.watch: dict[str, int] = {}
+        """Each pattern, and the place after which all that matches it has been told."""
         self.place = 0
         self.is_live = False
         self.is_paused = False
         self.commands: deque[Subscribe | Unsubscribe] = deque()
         self._epoch = epoch
+        self._wanted: set[str] = set()  # what is watched once the commands have been served
         self._outbox = Outbox(max_events)
 
     def admit(self, request: Subscribe | Unsubscribe) -> None:
-        """Queue a request; they are served one after another. Raises `BadRequest`."""
-        if isinstance(request, Subscribe):
-            wanted = self.watch.union(*(c.watch for c in self.commands), request.watch)
-            if len(wanted) > messages.MAX_WATCHES:
+        """Queue a request; they are served one after another.
+
+        Raises `BadRequest` for one watch too many, `TooMany` for requests that pile up.
+        """
+        if len(self.commands) >= MAX_COMMANDS:
+            raise TooMany(f"more than {MAX_COMMANDS} requests wait to be served")
+        if isinstance(request, Unsubscribe):
+            self._wanted.difference_update(request.watch)
+        else:
+            if len(self._wanted.union(request.watch)) > messages.MAX_WATCHES:
                 raise BadRequest(
                     "too_many_watches", f"at most {messages.MAX_WATCHES} patterns", request.id
                 )
+            self._wanted.update(request.watch)
         self.commands.append(request)
+
+    def begin(self, patterns: Iterable[str], after: int) -> None:
+        """All that matches these patterns is told from a place on."""
+        for pattern in patterns:
+            self.watch[pattern] = min(after, self.watch.get(pattern, after))
+
+    def end(self, patterns: Iterable[str]) -> None:
+        """These patterns are watched no longer."""
+        for pattern in patterns:
+            self.watch.pop(pattern, None)
+
+    def was_told(self, entry: Entry) -> bool:
+        """Whether an entry up to the client's place went out already, by a pattern it watches."""
+        return any(
+            pattern in self.watch and entry.place > self.watch[pattern]
+            for pattern in entry.patterns
+        )
 
     def offer(self, entry: Entry) -> None:
         """Put an entry in line. Only for entries that match, in rising order of place."""
@@ -54,8 +82,12 @@ class Session:
 
     @property
     def is_idle(self) -> bool:
-        """Nothing is pending: the client has been told everything up to the hub's place."""
-        return self.is_live and not self.is_paused and not self._outbox
+        """Nothing is pending: the client has been told everything up to the hub's place.
+
+        One that watches nothing has been told nothing, and may be about to come back to where it
+        was: it must not be given a later cursor.
+        """
+        return self.is_live and bool(self.watch) and not self.is_paused and not self._outbox
 
     @property
     def is_conflating(self) -> bool:

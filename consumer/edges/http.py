@@ -35,11 +35,16 @@ class Site:
                 self._pages[path] = page_of
         self._policy = _content_security_policy(rest_url)
 
-    def respond(self, request: Request) -> Response:
+    def respond(self, request: Request, path: str) -> Response:
         """The answer to a request that is not a WebSocket handshake."""
         if request.method not in ("GET", "HEAD"):
             return self._response(HTTPStatus.METHOD_NOT_ALLOWED, _TEXT, b"only GET here\n")
-        path = urlsplit(request.path).path
+        response = self._answer(path)
+        if request.method == "HEAD":
+            response.body = b""  # its length is told all the same
+        return response
+
+    def _answer(self, path: str) -> Response:
         if path == "/healthz":
             return self._response(HTTPStatus.OK, _TEXT, b"ok\n")
         if path == "/readyz":

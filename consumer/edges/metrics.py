@@ -19,7 +19,7 @@ COUNTERS: Final = {
     "log_errors": ("Times that the log refused", "operation"),
     "events": ("Events by what became of them", "verdict"),
     "connections_opened": ("WebSocket connections accepted", ""),
-    "connections_closed": ("Connections closed, by the code we sent (1006: none)", "code"),
+    "connections_closed": ("Connections closed, by our code, `client` or `none`", "code"),
     "messages_from_clients": ("Messages that clients sent", ""),
     "bytes_sent": ("Bytes of frames written to clients", ""),
 }

@@ -6,6 +6,7 @@ makes each commit survive a power cut (https://sqlite.org/pragma.html#pragma_syn
 """
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import queue
@@ -26,7 +27,7 @@ from consumer.core.statuses import Standing, Verdict
 from consumer.ports import LogUnavailable, Trimmed
 
 SCHEMA_VERSION: Final = 1
-READ_ENTRIES: Final = 500  # 500 × ~600 B = 300 kB: a chunk of a replay
+READ_ENTRIES: Final = 100  # × ~600 B = 60 kB, a chunk of a replay; × 16 kB = 1.6 MB at the most
 MAX_COMMIT_BATCHES: Final = 256  # bounds the time that one commit takes
 _SCHEMA: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -143,10 +144,10 @@ class SqliteLog:
         self, connection: sqlite3.Connection, batch: Sequence[Event]
     ) -> tuple[list[Verdict], list[Entry]]:
         """Judge and store a batch; within the writer's transaction."""
-        horizon_ms = self._now_ms() - self._retention_ms
+        now_ms = self._now_ms()
         verdicts, appended = [], []
         for event in batch:
-            verdict, payload = self._take_one(connection, event, horizon_ms)
+            verdict, payload = self._take_one(connection, event, now_ms)
             verdicts.append(verdict)
             if verdict.is_sent:
                 late = verdict is Verdict.LATE
@@ -156,10 +157,10 @@ class SqliteLog:
         return verdicts, appended
 
     def _take_one(
-        self, connection: sqlite3.Connection, event: Event, horizon_ms: int
+        self, connection: sqlite3.Connection, event: Event, now_ms: int
     ) -> tuple[Verdict, bytes]:
         time_ms = events.milliseconds(event.time)
-        if time_ms < horizon_ms:
+        if time_ms < now_ms - self._retention_ms:
             return Verdict.EXPIRED, b""
         new = connection.execute(
             "INSERT OR IGNORE INTO seen VALUES (?, ?)", (event.identity, time_ms)
@@ -175,7 +176,8 @@ class SqliteLog:
             self._head += 1
             connection.execute(
                 "INSERT INTO entries VALUES (?, ?, ?, ?, ?)",
-                (self._head, event.key, verdict is Verdict.LATE, time_ms, payload),
+                # Of an event from the future, only our own clock can say when it grows old.
+                (self._head, event.key, verdict is Verdict.LATE, min(time_ms, now_ms), payload),
             )
         if verdict is Verdict.APPENDED:
             connection.execute(
@@ -224,6 +226,8 @@ class SqliteLog:
             return
         head = self._head
         try:
+            if self._connection.in_transaction:  # an earlier rollback failed too
+                self._connection.execute("ROLLBACK")
             self._connection.execute("BEGIN IMMEDIATE")
             done = [work(self._connection) for work, _ in group]
             # The head outlives the entries: trimmed to none, places still go on rising.
@@ -233,13 +237,14 @@ class SqliteLog:
             self._connection.execute("COMMIT")
         except Exception as error:  # handed to whoever waits, who retries or ends the process
             self._head = head
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
             failure: Exception = error
             if isinstance(error, sqlite3.Error):
                 failure = LogUnavailable(f"{self._path}: {error}")
                 failure.__cause__ = error
             self._loop.call_soon_threadsafe(_fail, [future for _, future in group], failure)
+            with contextlib.suppress(sqlite3.Error):  # the next commit rolls back first
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
             return
         appended = [entry for _, added in done for entry in added]
         results = [(future, result) for (_, future), (result, _) in zip(group, done, strict=True)]

@@ -15,13 +15,20 @@ from typing import Final, cast
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.frames import Frame, Opcode
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
 from websockets.protocol import CLOSING, OPEN
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from consumer.core import messages, watch
-from consumer.core.messages import BadRequest, CloseCode, Subscribe, Token, Unreadable
+from consumer.core.messages import (
+    BadRequest,
+    CloseCode,
+    Subscribe,
+    Token,
+    TooMany,
+    Unreadable,
+)
 from consumer.core.session import Session
 from consumer.edges.http import Site
 from consumer.hub import Hub
@@ -32,6 +39,7 @@ log = logging.getLogger(__name__)
 PATH: Final = "/v1/status"
 HANDSHAKE_S: Final = 10.0
 CLOSE_S: Final = 5.0  # for the client's half of the closing handshake
+MAX_UNANSWERED: Final = 3
 STALLED_S: Final = 30.0  # a socket that takes nothing for so long is closed as too slow
 WRITE_BUFFER_BYTES: Final = 64 * 1024  # past it the outbox takes over: 10,000 stuck ≈ 640 MB
 RETRY_MS: Final = (500, 3_000)  # spreads the reconnects after a drain
@@ -61,6 +69,7 @@ class Server:
         self.counts = counts
         self.epoch = epoch
         self.heartbeat_s = heartbeat_s
+        self.is_draining = False
         self.connections: set[Connection] = set()
         self._origins = origins
         self._all_gone: asyncio.Event | None = None
@@ -91,10 +100,15 @@ class Server:
 
     async def drain(self) -> None:
         """Accept no more, tell every client when to come back, and close."""
+        self.is_draining = True
         self._server.close()
         for connection in list(self.connections):
-            connection.write(messages.draining(random.randint(*RETRY_MS)))  # noqa: S311  # a spread
-            connection.close(CloseCode.DRAINING, "draining")
+            if connection in self.hub.clients:
+                retry_ms = random.randint(*RETRY_MS)  # noqa: S311  # a spread, no secret
+                connection.write(messages.draining(retry_ms))
+                connection.close(CloseCode.DRAINING, "draining")
+            else:  # it has said nothing yet
+                connection.abort()
         if self.connections:
             self._all_gone = asyncio.Event()
             with contextlib.suppress(TimeoutError):
@@ -134,11 +148,11 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_drained",
         "_fragments",
-        "_pinged",
         "_protocol",
         "_server",
         "_since",
         "_transport",
+        "_unanswered",
         "session",
     )
 
@@ -151,7 +165,7 @@ class Connection(asyncio.Protocol):
             logger=_library_log,
         )
         self._since = asyncio.get_running_loop().time()  # of what `check` would end
-        self._pinged = False
+        self._unanswered = 0  # pings since it last said anything
         self._fragments: list[bytes] = []
         self._drained: asyncio.Future[None] | None = None
 
@@ -164,8 +178,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self in self._server.hub.clients:  # not so for plain HTTP
-            code = self._protocol.close_sent.code if self._protocol.close_sent else 1006
-            self._server.counts["connections_closed", str(code)] += 1
+            self._server.counts["connections_closed", self._closed_by()] += 1
         self._server.dismiss(self)
         if self._drained is not None and not self._drained.done():
             self._drained.set_exception(ConnectionResetError())
@@ -185,6 +198,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.session.is_paused = False
+        self._unanswered = 0  # the ping stood in line behind what has only now been taken
         self._transport.resume_reading()
         self.flush()
         if self._drained is not None and not self.session.is_paused and not self._drained.done():
@@ -219,13 +233,17 @@ class Connection(asyncio.Protocol):
     # The server's side.
 
     def ping(self) -> None:
-        """Ping; a client that did not answer the last one is gone."""
+        """Ping; a client that leaves several unanswered is gone, or too far behind to matter.
+
+        Several, for a ping stands in line behind all that the network and the client's own
+        buffers hold: 6 MB, read within three heartbeats of 20 s, is 100 kB/s.
+        """
         if self._protocol.state is not OPEN or self.session.is_paused:
             return
-        if self._pinged:
-            self.abort()
+        if self._unanswered >= MAX_UNANSWERED:
+            self.close(CloseCode.TOO_SLOW, "no answer to pings; reconnect with your cursor")
             return
-        self._pinged = True
+        self._unanswered += 1
         self._protocol.send_ping(b"")
         self._pump()
 
@@ -246,7 +264,11 @@ class Connection(asyncio.Protocol):
         """Act on what the library has parsed, and write what it has to say."""
         for event in self._protocol.events_received():
             if isinstance(event, Request):
-                self._open(event)
+                if (refusal := self._open(event)) is not None:
+                    # Written by ourselves: the library may have failed over what came behind.
+                    self._transport.write(refusal.serialize())
+                    self._transport.close()
+                    return
             elif isinstance(event, Frame) and self._protocol.state is OPEN:
                 self._receive(event)
         self._send()
@@ -259,22 +281,37 @@ class Connection(asyncio.Protocol):
                 self._since = asyncio.get_running_loop().time()
                 self._transport.close()
 
-    def _open(self, request: Request) -> None:
-        parts = urlsplit(request.path)
+    def _open(self, request: Request) -> Response | None:
+        """Answer the one request of a connection; a response that is returned ends it."""
+        try:
+            parts = urlsplit(request.path)
+        except ValueError:
+            return self._protocol.reject(HTTPStatus.BAD_REQUEST, "not an address\n")
         if parts.path != PATH:
-            self._protocol.send_response(self._server.site.respond(request))
-            return
+            return self._server.site.respond(request, parts.path)
+        response = self._handshake(request)
+        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            return response
+        self._protocol.send_response(response)
+        self._send()
+        self._server.hub.admit(self)
+        self._server.counts["connections_opened", ""] += 1
+        self.write(messages.welcome(self._server.heartbeat_s))
+        self._subscribe_by(parts.query)
+        return None
+
+    def _handshake(self, request: Request) -> Response:
+        if self._server.is_draining:
+            return self._protocol.reject(HTTPStatus.SERVICE_UNAVAILABLE, "draining\n")
         if not self._server.allows(request):
             text = "this page may not connect; name its origin in STATUSWIRE_ORIGINS\n"
-            self._protocol.send_response(self._protocol.reject(HTTPStatus.FORBIDDEN, text))
-            return
-        self._protocol.send_response(self._protocol.accept(request))
-        self._send()
-        if self._protocol.state is OPEN:
-            self._server.hub.admit(self)
-            self._server.counts["connections_opened", ""] += 1
-            self.write(messages.welcome(self._server.heartbeat_s))
-            self._subscribe_by(parts.query)
+            return self._protocol.reject(HTTPStatus.FORBIDDEN, text)
+        response = self._protocol.accept(request)
+        failed = self._protocol.eof_sent or self._protocol.close_rcvd is not None
+        if failed and response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            text = "what came behind the request is not valid\n"
+            return self._protocol.reject(HTTPStatus.BAD_REQUEST, text)
+        return response
 
     def _subscribe_by(self, query: str) -> None:
         """Subscribe to what the address asks for, if anything: a bare client need not speak."""
@@ -293,9 +330,10 @@ class Connection(asyncio.Protocol):
             self.close(CloseCode.MALFORMED, error.message)
 
     def _receive(self, frame: Frame) -> None:
-        self._pinged = False  # whatever it says, it is there
+        self._unanswered = 0  # whatever it says, it is there
         if frame.opcode in (Opcode.TEXT, Opcode.CONT):
-            self._fragments.append(bytes(frame.data))
+            if frame.data:  # empty ones are free to send, and would be kept without bound
+                self._fragments.append(bytes(frame.data))
             if frame.fin:
                 text = b"".join(self._fragments)
                 self._fragments.clear()
@@ -316,8 +354,16 @@ class Connection(asyncio.Protocol):
                 self._server.hub.request(self, request)
         except Unreadable as error:
             self.close(CloseCode.MALFORMED, str(error))
+        except TooMany as error:
+            self.close(CloseCode.TOO_MANY, str(error))
         except BadRequest as error:
             self.write(messages.failure(error))
+
+    def _closed_by(self) -> str:
+        """The code that we closed with; `client` where it began, `none` where nobody said one."""
+        if self._protocol.close_rcvd_then_sent:
+            return "client"
+        return str(self._protocol.close_sent.code) if self._protocol.close_sent else "none"
 
 
 class _Protocol(ServerProtocol):

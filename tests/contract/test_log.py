@@ -147,6 +147,21 @@ async def test_the_number_of_kept_entries_is_bounded(logs: SqliteLogs) -> None:
         await logs.close(log)
 
 
+async def test_an_event_from_the_future_grows_old_like_any_other(logs: SqliteLogs) -> None:
+    """A clock that is wrong somewhere must not keep everything after it for ever."""
+    clock = [NOW_MS]
+    log = await logs.open(lambda: clock[0])
+    try:
+        future = examples.decode({**examples.step_body(), "time": "2099-01-01T00:00:00Z"})
+        await log.append([future, examples.step(2)])
+        clock[0] += round(trace.RETENTION_S * 1000) + 1_000
+        await log.prune()
+        with pytest.raises(Trimmed):
+            await log.read(0, 2)
+    finally:
+        await logs.close(log)
+
+
 async def test_a_trimmed_log_goes_on_where_it_was(logs: SqliteLogs) -> None:
     """With every entry gone, a reopened log still knows its head: no place is given twice."""
     clock = [NOW_MS]

@@ -64,11 +64,26 @@ def test_an_input_without_an_instance_is_no_obstacle(told: str | None) -> None:
     assert decode(execution_change(input=told)).instance_id is None
 
 
-def test_a_long_cause_is_cut() -> None:
-    """The service's causes may have 32 KiB; an event has 16."""
-    event = decode(execution_change(status="FAILED", error=None, cause="\u2028" * 32_768))
+@pytest.mark.parametrize("character", ["x", "\u2028", "\U0001f600", "\x00", '"'])
+def test_a_long_reason_is_cut(character: str) -> None:
+    """The service's causes may have 32 KiB; an event has 16, however it has to be written."""
+    long = character * 32_768
+    event = decode(execution_change(status="FAILED", error=long, cause=long))
     assert len(events.encode(event)) <= events.MAX_EVENT_BYTES
-    assert event.error is None
+    assert event.error
+    assert event.error in long
+    assert decode(execution_change(status="FAILED", cause=long)).error is None
+
+
+def test_what_grows_when_it_is_written_again_is_malformed() -> None:
+    """The bound is on what clients get, too."""
+    body = json.dumps(step_body(detail={})).replace(
+        '"detail": {}', '"detail": {"n": [' + "1e15," * 3_000 + "1]}"
+    )
+    assert len(body) < events.MAX_EVENT_BYTES
+    with pytest.raises(Malformed) as refusal:
+        events.decode(body)
+    assert refusal.value.field == "body"
 
 
 def test_an_error_without_a_cause_is_kept() -> None:
@@ -147,6 +162,19 @@ def test_what_is_not_a_json_object_is_malformed(body: bytes | str) -> None:
     """Nothing that a queue can carry makes the decoder fail otherwise."""
     with pytest.raises(Malformed):
         events.decode(body)
+
+
+@pytest.mark.parametrize("field", ["detail", "reason"])
+def test_nesting_is_bounded(field: str) -> None:
+    """What one reader of JSON takes, another may not; flat or moderately deep, all take it."""
+    flat = {"a": [[n] for n in range(200)]}
+    assert getattr(decode(step_body(**{field: flat})), field) == flat
+    deep: dict[str, Any] = {}
+    for _ in range(events.MAX_DEPTH + 1):
+        deep = {"a": deep}
+    with pytest.raises(Malformed) as refusal:
+        decode(step_body(**{field: deep}))
+    assert refusal.value.field == "detail"
 
 
 def test_nesting_has_an_end() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.core import messages, session
-from consumer.core.messages import BadRequest, Subscribe, Unsubscribe
+from consumer.core.messages import BadRequest, Subscribe, TooMany, Unsubscribe
 from consumer.core.session import Session
 from tests.contract.trace import decode_frames
 from tests.core import examples
@@ -16,6 +16,7 @@ from tests.core import examples
 def test_nothing_is_taken_while_the_socket_is_full() -> None:
     """What is offered meanwhile leaves in one write afterwards."""
     client = Session("e")
+    client.begin(["*"], 0)
     client.is_live = client.is_paused = True
     first, second = examples.entry(1, examples.step(1)), examples.entry(2, examples.step(2))
     client.offer(first)
@@ -31,15 +32,45 @@ def test_nothing_is_taken_while_the_socket_is_full() -> None:
 def test_watches_are_bounded() -> None:
     """The bound counts what is watched and what is still asked for, each pattern once."""
     client = Session("e")
-    client.watch.add("execution:0")
     most = [f"execution:{n}" for n in range(messages.MAX_WATCHES)]
     client.admit(Subscribe(most))
     client.admit(Subscribe(most[:5]))
-    client.admit(Unsubscribe(["*"]))
     with pytest.raises(BadRequest) as refusal:
         client.admit(Subscribe(["*"], "9"))
     assert (refusal.value.code, refusal.value.id) == ("too_many_watches", "9")
-    assert len(client.commands) == 3
+    client.admit(Unsubscribe(most))
+    client.admit(Subscribe(["*"]))
+    assert len(client.commands) == 4
+
+
+def test_requests_do_not_pile_up() -> None:
+    """A client that asks faster than it is served is ended, not stored."""
+    client = Session("e")
+    for _ in range(session.MAX_COMMANDS):
+        client.admit(Unsubscribe(["*"]))
+    with pytest.raises(TooMany):
+        client.admit(Unsubscribe(["*"]))
+
+
+def test_a_client_that_watches_nothing_has_been_told_nothing() -> None:
+    """It may be about to come back to an older cursor: it is not idle, and gets no newer one."""
+    client = Session("e")
+    client.is_live = True
+    assert not client.is_idle
+    client.begin(["*"], 5)
+    assert client.is_idle
+    client.end(["*", "machine:express"])
+    assert not client.is_idle
+
+
+def test_what_a_pattern_brought_is_known() -> None:
+    """From the place on at which the client began to watch it, the older one of two."""
+    client = Session("e")
+    client.begin(["machine:standard"], 5)
+    client.begin(["machine:standard", "machine:express"], 7)
+    assert [client.was_told(examples.entry(n, examples.step())) for n in (5, 6)] == [False, True]
+    client.begin(["*"], 2)
+    assert client.was_told(examples.entry(3, examples.step()))
 
 
 def test_too_many_keys_overrun_the_outbox() -> None:

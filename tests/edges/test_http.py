@@ -55,6 +55,31 @@ async def test_nothing_else_is_served(service: Service, path: str) -> None:
     assert (await get(service, path))[0] == 404
 
 
+async def test_head_has_no_body(service: Service) -> None:
+    """As for GET, but for the body."""
+    status, headers, body = await get(service, "/healthz", "HEAD")
+    assert (status, headers["Content-Length"], body) == (200, "3", b"")
+
+
+@pytest.mark.parametrize("behind", [b"\r\n", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 2_000])
+@pytest.mark.parametrize(("path", "expected"), [("/healthz", 200), ("/v1/status", 426)])
+async def test_what_comes_behind_a_request_does_not_cost_its_answer(
+    service: Service, behind: bytes, path: str, expected: int
+) -> None:
+    """A pipelined request, a stray line: one answer, then the end."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() + behind)
+    async with asyncio.timeout(5):
+        answer = await reader.read()
+    writer.close()
+    assert answer.startswith(f"HTTP/1.1 {expected} ".encode())
+
+
+async def test_an_address_that_is_none(service: Service) -> None:
+    """Refused, without a word in the log."""
+    assert (await get(service, "//["))[0] == 400
+
+
 async def test_only_get(service: Service) -> None:
     """Nothing can be changed here."""
     assert (await get(service, "/", "DELETE"))[0] == 405

@@ -121,7 +121,7 @@ async def test_while_the_log_refuses_nothing_is_received_or_deleted() -> None:
 
 
 async def test_told_to_stop_while_the_log_refuses() -> None:
-    """Nothing is deleted: the queue redelivers what was not committed."""
+    """Nothing is deleted, and what was in hand is given back."""
     source = FakeSource([good("a")])
     stop = asyncio.Event()
     log = FakeLog(source.story, refusals=1_000)
@@ -133,6 +133,7 @@ async def test_told_to_stop_while_the_log_refuses() -> None:
         await task
     assert source.story[:2] == ["receive", "refused"]
     assert not any(line.startswith(("delete", "commit")) for line in source.story)
+    assert source.story[-1] == "release a"
 
 
 async def test_a_failing_poll_is_tried_again() -> None:

@@ -21,6 +21,8 @@ GOOD = {
 def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith(settings.PREFIX)]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
 
 
 def set_all(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> None:
@@ -44,6 +46,7 @@ def test_origins_are_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_all_mistakes_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Missing, wrong and contradictory ones, by the names that the operator typed."""
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
     set_all(
         monkeypatch,
         {
@@ -54,6 +57,7 @@ def test_all_mistakes_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
             "STATUSWIRE_METRICS_HOST": "example.org",
             "STATUSWIRE_LOG": "sqlite:",
             "STATUSWIRE_POLLS": "many",
+            "STATUSWIRE_DRAIN_S": "20",
         },
     )
     with pytest.raises(BadSettings) as refusal:
@@ -67,6 +71,8 @@ def test_all_mistakes_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         "STATUSWIRE_METRICS_HOST",
         "STATUSWIRE_LOG",
         "STATUSWIRE_POLLS",
+        "STATUSWIRE_DRAIN_S",
+        "AWS_DEFAULT_REGION",
     }
     assert "many" not in str(refusal.value), "a value may be a secret"
 
@@ -84,13 +90,13 @@ def test_bad_settings_exit_with_2() -> None:
     """One JSON line each on standard error, and no traceback."""
     done = subprocess.run(
         [sys.executable, "-m", "consumer"],
-        env={"PATH": os.environ["PATH"], "STATUSWIRE_PORT": "-1"},
+        env={"AWS_CONFIG_FILE": os.devnull, "STATUSWIRE_PORT": "-1"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 3
+    assert len(done.stderr.splitlines()) == 4
     assert "Traceback" not in done.stderr
 
 

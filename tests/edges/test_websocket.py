@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.protocol import OPEN
 from websockets.typing import Origin
 
 from consumer.core import messages
@@ -107,7 +108,8 @@ async def test_endless_fragments_end_the_connection(service: Service) -> None:
 async def test_heartbeats_carry_a_cursor(service: Service) -> None:
     """A client that gets nothing still learns how far it has been told."""
     await service.log.append([examples.step(1)])
-    client = await service.connect()
+    client = await service.connect("?watch=machine:express")
+    await _next(client, "snapshot")
     beat = await _next(client, "heartbeat")
     while "cursor" not in beat or beat["cursor"].endswith("-0"):
         beat = await _next(client, "heartbeat")
@@ -129,6 +131,61 @@ async def test_a_drain_says_when_to_come_back(service: Service) -> None:
         await connect(service.url)
 
 
+async def test_a_drain_does_not_wait_for_the_silent(service: Service) -> None:
+    """A connection that has said nothing is dropped; one that speaks up meanwhile is refused."""
+    viewer = await service.connect("?watch=*", ping_interval=None)
+    silent, silent_writer = await asyncio.open_connection("127.0.0.1", service.port)
+    viewer.transport.pause_reading()  # so that the drain lasts
+    draining = asyncio.create_task(service.server.drain())
+    async with asyncio.timeout(2):
+        assert await silent.read() == b""
+    viewer.transport.resume_reading()
+    silent_writer.close()
+    async with asyncio.timeout(2):
+        await draining
+
+
+async def test_a_slow_reader_is_not_taken_for_a_dead_one(service: Service) -> None:
+    """Pings stand in line behind what the client is still reading: some may go unanswered."""
+    service.server.heartbeat_s = 60
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    writer.write(HANDSHAKE)
+    await reader.readuntil(b"\r\n\r\n")
+    (connection,) = service.server.connections
+    connection.resume_writing()  # what was sent before has been taken
+    for _ in range(websocket.MAX_UNANSWERED):
+        connection.ping()
+    assert service.hub.clients
+    connection.pause_writing()
+    connection.ping()
+    connection.resume_writing()
+    for _ in range(websocket.MAX_UNANSWERED):
+        connection.ping()
+    assert connection._protocol.state is OPEN
+    connection.ping()
+    async with asyncio.timeout(5):
+        assert b"no answer to pings" in await reader.readuntil(b"cursor")
+    writer.close()
+
+
+async def test_empty_fragments_are_not_kept(service: Service) -> None:
+    """They are free to send, and would be a way to fill the memory."""
+    client = await service.connect()
+    await client.send(["", *[""] * 5_000, '{"op":"ping",', *[""] * 5_000, '"id":"1"}'])
+    (connection,) = service.server.connections
+    assert (await _next(client, "pong"))["id"] == "1"
+    assert not connection._fragments
+
+
+async def test_too_many_requests_at_once(service: Service) -> None:
+    """Requests that pile up unserved end the connection with 4429."""
+    client = await service.connect()
+    with contextlib.suppress(ConnectionClosed):
+        for _ in range(2_000):
+            await client.send('{"op":"subscribe","watch":["*"]}')
+    assert await _closed(client) in (4429,)
+
+
 async def test_pages_of_other_sites_may_not_connect(service: Service) -> None:
     """Nor a name that was made to point here; our own page and programs may."""
     for origin in ("https://evil.example", f"http://127.0.0.1:{service.port + 1}", "null"):
@@ -147,8 +204,22 @@ async def test_pages_of_other_sites_may_not_connect(service: Service) -> None:
     await service.connect(origin=Origin(f"http://127.0.0.1:{service.port}"))
 
 
-async def test_a_client_that_vanishes_is_let_go(service: Service) -> None:
-    """No answer to a ping by the next one: the connection is dropped."""
+async def test_a_large_commit_is_not_conflated(service: Service) -> None:
+    """A client that keeps up gets each of a thousand events that are committed together."""
+    client = await service.connect("?watch=*", max_queue=None)
+    await _next(client, "snapshot")
+    await service.log.append([examples.step(1 + n % 50, run=f"run-{n % 7}") for n in range(1_000)])
+    places: list[int] = []
+    while not places or places[-1] < 350:  # 7 × 50 distinct steps
+        places.append(int((await _next(client, "status"))["cursor"].rpartition("-")[2]))
+    assert places == list(range(1, 351))
+
+
+async def test_a_client_that_vanishes_is_let_go(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No answer to several pings: the connection is dropped."""
+    monkeypatch.setattr(websocket, "CLOSE_S", 0.0)
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
     writer.write(HANDSHAKE)
     await reader.readuntil(b"\r\n\r\n")
@@ -163,7 +234,7 @@ async def test_a_stalled_reader_is_conflated_and_others_are_not(service: Service
     """One client stops reading; the other gets everything meanwhile, and it itself catches up."""
     detail = {"pad": "x" * 15_000}
     quick = await service.connect("?watch=*", max_queue=None)
-    stalled = await service.connect("?watch=*", max_queue=1)
+    stalled = await service.connect("?watch=*", max_queue=1, close_timeout=0.5)
     await _next(quick, "snapshot")
     sent = 0
     while not any(client.session.is_conflating for client in service.hub.clients):
@@ -189,6 +260,8 @@ async def test_a_reader_that_never_reads_is_closed(
     """Past the time bound its connection is closed as too slow, and dropped."""
     monkeypatch.setattr(websocket, "STALLED_S", 0.0)
     monkeypatch.setattr(websocket, "CLOSE_S", 0.0)
+    service.server.heartbeat_s = 60  # or it would be dropped for not answering pings
+    await asyncio.sleep(0.3)
     _, writer = await asyncio.open_connection("127.0.0.1", service.port, limit=4_096)
     writer.write(HANDSHAKE.replace(b"status HTTP", b"status?watch=* HTTP"))
     detail = {"pad": "x" * 8_000}
