@@ -19,7 +19,8 @@ demo: $(PRODUCT) $(TOOLS) ## The whole path on an embedded AWS (ONCE=1: one pass
 	@exec $(PY) -m infra.local $(if $(ONCE),--once)
 
 test: $(PRODUCT) $(TOOLS) ## All tests
-	$(PY) -m pytest
+	$(PY) -m pytest tests/core --cov=consumer/core --cov-branch --cov-fail-under=100
+	$(PY) -m pytest --ignore=tests/core
 
 lint: $(PRODUCT) $(TOOLS) ## ruff, mypy, import contracts, cfn-lint, sam validate
 	.venv/bin/ruff check

@@ -17,13 +17,13 @@ class Checklist:
         self._failures: list[str] = []
 
     def note(self, event: Mapping[str, Any]) -> None:
-        """Tick off one status event of the contract."""
+        """Tick off one status event of the contract; of a run, what its own steps said."""
         execution = event["execution"]
         subject = execution["name"] if execution else event["instance_id"]
         missing = self._missing.get(subject)
         if missing is None:
             return
-        if event["status"] in missing:
+        if event["status"] in missing and event["source"] != "states":
             missing.remove(event["status"])
         elif execution and event["terminal"] and event["status"] != "SUCCEEDED":
             self._failures.append(f"{subject} ended {event['status']}")
