@@ -162,11 +162,13 @@ POISON = [
 ]
 
 
-@pytest.mark.parametrize("queue", ["StatusQueueUrl", "ServiceQueueUrl"])
+@pytest.mark.parametrize(
+    ("queue", "groups"), [("StatusQueueUrl", 100), ("StatusQueueUrl", 1), ("ServiceQueueUrl", 1)]
+)
 async def test_poison_reaches_the_dead_letters_and_nothing_else_does(
-    product: Product, queue: str
+    product: Product, queue: str, groups: int
 ) -> None:
-    """Ten malformed messages among a hundred good ones, also within one message group."""
+    """Ten malformed messages among a hundred good ones, in a message group each or all in one."""
     dead = queue.replace("Queue", "DeadLetterQueue")
     outputs = product.run.stack.outputs
     viewer = await product.watch("watch=*")
@@ -177,8 +179,8 @@ async def test_poison_reaches_the_dead_letters_and_nothing_else_does(
                 bodies.insert(number // 10 % 2, POISON[number // 10])
             for place, body in enumerate(bodies):
                 fifo = {
-                    "MessageGroupId": f"group-{number}",
-                    "MessageDeduplicationId": f"{queue}-{number}-{place}",
+                    "MessageGroupId": f"group-{number % groups}",
+                    "MessageDeduplicationId": f"{groups}-{number}-{place}",
                 }
                 await sqs.send_message(
                     QueueUrl=outputs[queue],
