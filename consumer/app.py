@@ -13,9 +13,9 @@ from aiobotocore.config import AioConfig
 from consumer import pipeline
 from consumer.edges.http import Site
 from consumer.edges.metrics import Metrics, MetricsServer
+from consumer.edges.server import Server
 from consumer.edges.sqlite_log import SqliteLog
 from consumer.edges.sqs import SqsQueue
-from consumer.edges.websocket import Server
 from consumer.hub import Hub
 from consumer.pipeline import Counts
 from consumer.ports import LogUnavailable

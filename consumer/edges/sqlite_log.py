@@ -1,22 +1,19 @@
 """The status log in one SQLite file: one process, no server, durable.
 
-One thread writes. It takes every batch that waits, judges and stores them in one transaction
-(group commit) and tells the event loop after the commit; nothing is sent before. `synchronous=FULL`
-makes each commit survive a power cut (https://sqlite.org/pragma.html#pragma_synchronous).
+A batch is judged and stored in one transaction, which it shares with those that wait beside it;
+nothing is published before the commit. `synchronous=FULL` makes each commit survive a power cut
+(https://sqlite.org/pragma.html#pragma_synchronous).
 """
 
 import asyncio
-import contextlib
 import fcntl
 import os
-import queue
 import secrets
 import sqlite3
-import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -24,11 +21,12 @@ from consumer.core import entries, events, statuses
 from consumer.core.entries import Entry
 from consumer.core.events import Event
 from consumer.core.statuses import Standing, Verdict
+from consumer.edges.group_commit import GroupCommit, Work
 from consumer.ports import LogUnavailable, Trimmed
 
 SCHEMA_VERSION: Final = 1
 READ_ENTRIES: Final = 100  # × ~600 B = 60 kB, a chunk of a replay; × 16 kB = 1.6 MB at the most
-MAX_COMMIT_BATCHES: Final = 256  # bounds the time that one commit takes
+LAST_PLACE: Final = 2**63 - 1
 _SCHEMA: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE entries (
@@ -38,7 +36,7 @@ CREATE TABLE entries (
 CREATE INDEX entries_by_key ON entries (key, place);
 CREATE TABLE keys (
     key TEXT PRIMARY KEY, standing BLOB NOT NULL, place INTEGER NOT NULL,
-    ended_ms INTEGER, payload BLOB NOT NULL
+    ended_ms INTEGER, payload BLOB
 ) WITHOUT ROWID;
 CREATE INDEX keys_by_end ON keys (ended_ms) WHERE ended_ms IS NOT NULL;
 CREATE TABLE seen (identity TEXT PRIMARY KEY, time_ms INTEGER NOT NULL) WITHOUT ROWID;
@@ -46,7 +44,13 @@ CREATE INDEX seen_by_time ON seen (time_ms);
 """
 
 T = TypeVar("T")
-Work = Callable[[sqlite3.Connection], tuple[Any, list[Entry]]]
+
+
+class Commit(NamedTuple):
+    """What one piece of the writer's work made: its answer, and the entries it appended."""
+
+    result: Any
+    entries: list[Entry]
 
 
 class LogUnusable(Exception):
@@ -65,16 +69,12 @@ class SqliteLog:
         self._retention_ms = round(retention_s * 1000)
         self._retention_events = retention_events
         self._now_ms = now_ms
-        self._head = 0
         self._lock_fd = -1
-        self._work: queue.SimpleQueue[tuple[Work, asyncio.Future[Any]] | None] = queue.SimpleQueue()
         self._feeds: set[asyncio.Queue[list[Entry]]] = set()
         self._reading = ThreadPoolExecutor(1, "sqlite-reader")
-        self._writer = threading.Thread(target=self._write_until_closed, name="sqlite-writer")
 
     async def open(self) -> None:
         """Open or create the file, which one process may have open. Raises `LogUnusable`."""
-        self._loop = asyncio.get_running_loop()
         self._lock_fd = _lock(self._path)
         try:
             self._connection = self._prepare()
@@ -87,12 +87,11 @@ class SqliteLog:
         except LogUnusable:
             self._unlock()
             raise
-        self._writer.start()
+        self._writer = GroupCommit(self._connection, self._publish)
 
     async def close(self) -> None:
         """Finish what was given to the writer, then close the file."""
-        self._work.put(None)
-        await asyncio.to_thread(self._writer.join)
+        await self._writer.close()
         self._reading.shutdown(wait=True)
         self._reader.close()
         self._connection.close()
@@ -129,7 +128,7 @@ class SqliteLog:
         feed: asyncio.Queue[list[Entry]] = asyncio.Queue()
         self._feeds.add(feed)  # before reading, so that nothing falls between the two
         try:
-            while standing := await self.read(after, self._head):
+            while standing := await self.read(after, LAST_PLACE):
                 yield standing
                 after = standing[-1].place
             while True:
@@ -140,25 +139,28 @@ class SqliteLog:
 
     # The writer's side.
 
-    def _take(
-        self, connection: sqlite3.Connection, batch: Sequence[Event]
-    ) -> tuple[list[Verdict], list[Entry]]:
+    def _take(self, connection: sqlite3.Connection, batch: Sequence[Event]) -> Commit:
         """Judge and store a batch; within the writer's transaction."""
         now_ms = self._now_ms()
-        verdicts, appended = [], []
+        head = int(_meta(connection, "head"))
+        commit = Commit([], [])
         for event in batch:
-            verdict, payload = self._take_one(connection, event, now_ms)
-            verdicts.append(verdict)
+            verdict, payload = self._judge(connection, event, now_ms)
+            commit.result.append(verdict)
             if verdict.is_sent:
+                head += 1
                 late = verdict is Verdict.LATE
-                appended.append(
-                    entries.committed(self.epoch, self._head, event, payload, late=late)
-                )
-        return verdicts, appended
+                entry = entries.committed(self.epoch, head, event, payload, late=late)
+                self._store(connection, entry, now_ms)
+                commit.entries.append(entry)
+        # The head outlives the entries: trimmed to none, places still go on rising.
+        connection.execute("UPDATE meta SET value = ? WHERE name = 'head'", (str(head),))
+        return commit
 
-    def _take_one(
+    def _judge(
         self, connection: sqlite3.Connection, event: Event, now_ms: int
     ) -> tuple[Verdict, bytes]:
+        """What becomes of an event, and its JSON if it is sent; keeps its key's standing."""
         time_ms = events.milliseconds(event.time)
         if time_ms < now_ms - self._retention_ms:
             return Verdict.EXPIRED, b""
@@ -168,116 +170,71 @@ class SqliteLog:
         if not new.rowcount:
             return Verdict.REPEAT, b""
         row = connection.execute("SELECT standing FROM keys WHERE key = ?", (event.key,)).fetchone()
-        current = None if row is None else _decode_standing(row[0])
+        current = None if row is None else _STANDING.decode(row[0])
         verdict, standing = statuses.judge(event, current)
-        payload = b""
-        if verdict.is_sent:
-            payload = events.encode(event)
-            self._head += 1
+        if standing != current:
             connection.execute(
-                "INSERT INTO entries VALUES (?, ?, ?, ?, ?)",
-                # Of an event from the future, only our own clock can say when it grows old.
-                (self._head, event.key, verdict is Verdict.LATE, min(time_ms, now_ms), payload),
+                "INSERT INTO keys (key, standing, place) VALUES (?, ?, 0)"
+                " ON CONFLICT (key) DO UPDATE SET standing = excluded.standing",
+                (event.key, msgspec.json.encode(standing)),
             )
-        if verdict is Verdict.APPENDED:
-            connection.execute(
-                "INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?)",
-                (
-                    event.key,
-                    msgspec.json.encode(standing),
-                    self._head,
-                    time_ms if event.terminal else None,
-                    payload,
-                ),
-            )
-        elif standing != current:
-            connection.execute(
-                "UPDATE keys SET standing = ? WHERE key = ?",
-                (msgspec.json.encode(standing), event.key),
-            )
-        return verdict, payload
+        return verdict, events.encode(event) if verdict.is_sent else b""
 
-    def _prune(self, connection: sqlite3.Connection) -> tuple[int, list[Entry]]:
+    @staticmethod
+    def _store(connection: sqlite3.Connection, entry: Entry, now_ms: int) -> None:
+        time_ms = events.milliseconds(entry.event.time)
+        connection.execute(
+            "INSERT INTO entries VALUES (?, ?, ?, ?, ?)",
+            # Of an event from the future, only our own clock can say when it grows old.
+            (entry.place, entry.key, entry.late, min(time_ms, now_ms), entry.payload),
+        )
+        if not entry.late:
+            connection.execute(
+                "UPDATE keys SET place = ?, ended_ms = ?, payload = ? WHERE key = ?",
+                (entry.place, time_ms if entry.event.terminal else None, entry.payload, entry.key),
+            )
+
+    def _prune(self, connection: sqlite3.Connection) -> Commit:
         horizon_ms = self._now_ms() - self._retention_ms
         # Places are trimmed from the beginning only: what is left is everything after the floor.
         young = connection.execute(
             "SELECT place FROM entries WHERE time_ms >= ? ORDER BY place LIMIT 1", (horizon_ms,)
         ).fetchone()
-        aged = self._head if young is None else young[0] - 1
-        floor = max(self._floor(connection), aged, self._head - self._retention_events)
+        head = int(_meta(connection, "head"))
+        aged = head if young is None else young[0] - 1
+        floor = max(self._floor(connection), aged, head - self._retention_events)
         connection.execute("DELETE FROM entries WHERE place <= ?", (floor,))
         connection.execute("UPDATE meta SET value = ? WHERE name = 'floor'", (str(floor),))
         connection.execute("DELETE FROM seen WHERE time_ms < ?", (horizon_ms,))
         connection.execute("DELETE FROM keys WHERE ended_ms < ?", (horizon_ms,))
-        return horizon_ms, []
+        return Commit(horizon_ms, [])
 
-    def _write_until_closed(self) -> None:
-        """The writer thread: one transaction for all that waits."""
-        closed = False
-        while not closed:
-            group = [self._work.get()]
-            while len(group) < MAX_COMMIT_BATCHES and not self._work.empty():
-                group.append(self._work.get())
-            closed = None in group
-            self._commit([work for work in group if work is not None])
-
-    def _commit(self, group: list[tuple[Work, asyncio.Future[Any]]]) -> None:
-        if not group:
-            return
-        head = self._head
-        try:
-            if self._connection.in_transaction:  # an earlier rollback failed too
-                self._connection.execute("ROLLBACK")
-            self._connection.execute("BEGIN IMMEDIATE")
-            done = [work(self._connection) for work, _ in group]
-            # The head outlives the entries: trimmed to none, places still go on rising.
-            self._connection.execute(
-                "UPDATE meta SET value = ? WHERE name = 'head'", (str(self._head),)
-            )
-            self._connection.execute("COMMIT")
-        except Exception as error:  # handed to whoever waits, who retries or ends the process
-            self._head = head
-            failure: Exception = error
-            if isinstance(error, sqlite3.Error):
-                failure = LogUnavailable(f"{self._path}: {error}")
-                failure.__cause__ = error
-            self._loop.call_soon_threadsafe(_fail, [future for _, future in group], failure)
-            with contextlib.suppress(sqlite3.Error):  # the next commit rolls back first
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-            return
-        appended = [entry for _, added in done for entry in added]
-        results = [(future, result) for (_, future), (result, _) in zip(group, done, strict=True)]
-        self._loop.call_soon_threadsafe(self._committed, appended, results)
-
-    def _committed(
-        self, appended: list[Entry], results: list[tuple[asyncio.Future[Any], Any]]
-    ) -> None:
+    def _publish(self, commits: list[Commit]) -> None:
+        appended = [entry for commit in commits for entry in commit.entries]
         if appended:
             for feed in self._feeds:
                 feed.put_nowait(appended)
-        for future, result in results:
-            if not future.done():
-                future.set_result(result)
 
-    async def _write(self, work: Work) -> Any:
-        future: asyncio.Future[Any] = self._loop.create_future()
-        self._work.put((work, future))
-        return await future
+    async def _write(self, work: Work[Commit]) -> Any:
+        try:
+            return (await self._writer.run(work)).result
+        except sqlite3.Error as error:
+            raise LogUnavailable(f"{self._path}: {error}") from error
 
     # The reader's side.
 
     async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         try:
-            return await self._loop.run_in_executor(self._reading, query, self._reader)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._reading, query, self._reader)
         except sqlite3.Error as error:
             raise LogUnavailable(f"{self._path}: {error}") from error
 
     def _newest(self, connection: sqlite3.Connection) -> tuple[int, list[Entry]]:
-        connection.execute("BEGIN")  # one view of the file for both
-        head = _meta(connection, "head")
-        rows = connection.execute("SELECT place, payload FROM keys ORDER BY place").fetchall()
-        connection.execute("COMMIT")
+        with connection:
+            connection.execute("BEGIN")  # one view of the file for both
+            head = _meta(connection, "head")
+            rows = connection.execute("SELECT place, payload FROM keys ORDER BY place").fetchall()
         return int(head), [entries.stored(self.epoch, *row, late=False) for row in rows]
 
     def _entries(self, connection: sqlite3.Connection, after: int, upto: int) -> list[Entry]:
@@ -326,7 +283,6 @@ class SqliteLog:
                 "move the file away to begin a new one"
             )
         self.epoch = _meta(connection, "epoch")
-        self._head = int(_meta(connection, "head"))
         return connection
 
     def _unlock(self) -> None:
@@ -340,16 +296,6 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _meta(connection: sqlite3.Connection, name: str) -> str:
     value: str = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()[0]
     return value
-
-
-def _decode_standing(blob: bytes) -> Standing:
-    return _STANDING.decode(blob)
-
-
-def _fail(futures: list[asyncio.Future[Any]], error: Exception) -> None:
-    for future in futures:
-        if not future.done():
-            future.set_exception(error)
 
 
 def _lock(path: Path) -> int:

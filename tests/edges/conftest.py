@@ -11,8 +11,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from consumer.edges.http import Site
+from consumer.edges.server import Server
 from consumer.edges.sqlite_log import SqliteLog
-from consumer.edges.websocket import Server
 from consumer.hub import Hub
 from consumer.pipeline import Counts
 from tests.edges.test_sqlite_log import make, now_ms
