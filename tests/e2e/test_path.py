@@ -28,9 +28,9 @@ def statuses(events: list[Frame], *, of: str | None = None) -> list[str]:
 
 
 def ended(name: str) -> Any:
-    """Whether the execution's last publish step has been seen."""
+    """Whether the execution's last publish step has been seen; the service may tell before it."""
     return lambda events: any(
-        event["terminal"] and event["execution"] and event["execution"]["name"] == name
+        event["source"] == "workflow" and event["terminal"] and event["execution"]["name"] == name
         for event in events
     )
 
