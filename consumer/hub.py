@@ -190,20 +190,14 @@ class Hub:
         Not `again`: what a pattern that the client watches already brought it is left out.
         """
         while after < upto and (entries := await self._log.read(after, upto)):
-            frames, size = [], 0
-            for entry in entries:
-                if watch.isdisjoint(entry.patterns):
-                    continue
-                if not again and client.session.was_told(entry):
-                    continue
-                frames.append(entry.frame)
-                size += len(entry.frame)
-                if size >= MAX_WRITE_BYTES:
-                    client.write(b"".join(frames))
-                    await client.drained()
-                    frames, size = [], 0
-            if frames:
-                client.write(b"".join(frames))
+            frames = [
+                entry.frame
+                for entry in entries
+                if not watch.isdisjoint(entry.patterns)
+                and (again or not client.session.was_told(entry))
+            ]
+            for write in _joined(frames):
+                client.write(write)
                 await client.drained()
             after = entries[-1].place
 
@@ -233,3 +227,17 @@ class Hub:
         kept[newest.place] = newest  # it outlives the log's retention
         in_order = sorted(kept.values(), key=lambda entry: statuses.order(entry.event))
         return (entry.payload for entry in in_order)
+
+
+def _joined(frames: Iterable[bytes]) -> Iterator[bytes]:
+    """The frames, as many in one write as make up `MAX_WRITE_BYTES`."""
+    waiting: list[bytes] = []
+    size = 0
+    for frame in frames:
+        waiting.append(frame)
+        size += len(frame)
+        if size >= MAX_WRITE_BYTES:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield b"".join(waiting)

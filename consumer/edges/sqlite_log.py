@@ -145,25 +145,27 @@ class SqliteLog:
         head = int(_meta(connection, "head"))
         commit = Commit([], [])
         for event in batch:
-            verdict, payload = self._judge(connection, event, now_ms)
+            time_ms = events.milliseconds(event.time)
+            if time_ms < now_ms - self._retention_ms:
+                commit.result.append(Verdict.EXPIRED)
+                continue
+            verdict, payload = self._judge(connection, event, time_ms)
             commit.result.append(verdict)
             if verdict.is_sent:
                 head += 1
                 late = verdict is Verdict.LATE
                 entry = entries.committed(self.epoch, head, event, payload, late=late)
-                self._store(connection, entry, now_ms)
+                # Of an event from the future, only our own clock can say when it grows old.
+                self._store(connection, entry, time_ms, aged_from_ms=min(time_ms, now_ms))
                 commit.entries.append(entry)
         # The head outlives the entries: trimmed to none, places still go on rising.
         connection.execute("UPDATE meta SET value = ? WHERE name = 'head'", (str(head),))
         return commit
 
     def _judge(
-        self, connection: sqlite3.Connection, event: Event, now_ms: int
+        self, connection: sqlite3.Connection, event: Event, time_ms: int
     ) -> tuple[Verdict, bytes]:
         """What becomes of an event, and its JSON if it is sent; keeps its key's standing."""
-        time_ms = events.milliseconds(event.time)
-        if time_ms < now_ms - self._retention_ms:
-            return Verdict.EXPIRED, b""
         new = connection.execute(
             "INSERT OR IGNORE INTO seen VALUES (?, ?)", (event.identity, time_ms)
         )
@@ -181,12 +183,12 @@ class SqliteLog:
         return verdict, events.encode(event) if verdict.is_sent else b""
 
     @staticmethod
-    def _store(connection: sqlite3.Connection, entry: Entry, now_ms: int) -> None:
-        time_ms = events.milliseconds(entry.event.time)
+    def _store(
+        connection: sqlite3.Connection, entry: Entry, time_ms: int, *, aged_from_ms: int
+    ) -> None:
         connection.execute(
             "INSERT INTO entries VALUES (?, ?, ?, ?, ?)",
-            # Of an event from the future, only our own clock can say when it grows old.
-            (entry.place, entry.key, entry.late, min(time_ms, now_ms), entry.payload),
+            (entry.place, entry.key, entry.late, aged_from_ms, entry.payload),
         )
         if not entry.late:
             connection.execute(
