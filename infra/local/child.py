@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import aiohttp
+
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -25,6 +27,15 @@ def _death_pact() -> Callable[[], None] | None:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
     return follow_parent
+
+
+async def is_up(http: aiohttp.ClientSession, url: str) -> bool:
+    """Whether the program behind the address answers, and says so with 200."""
+    try:
+        async with http.get(url) as response:
+            return response.status == 200
+    except aiohttp.ClientError:
+        return False
 
 
 class Child:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import aiohttp
 
-from infra.local.child import Child
+from infra.local.child import Child, is_up
 from infra.local.places import HOST, ROOT, LocalRunError
 
 START_TIMEOUT_S = 20.0
@@ -51,7 +51,7 @@ class Consumer:
         self.websocket_url = f"ws://{address}/v1/status"
         self.metrics_url = f"http://{HOST}:{listening['metrics_port']}/metrics"
         async with aiohttp.ClientSession() as http:
-            while not await self._is_ready(http):
+            while not await is_up(http, f"{self.url}/readyz"):
                 await self._pause(deadline)
 
     def _listening(self, begins_at: int) -> dict[str, int] | None:
@@ -65,13 +65,6 @@ class Consumer:
                 if record.get("message") == "listening":
                     return {name: record[name] for name in ("port", "metrics_port")}
         return None
-
-    async def _is_ready(self, http: aiohttp.ClientSession) -> bool:
-        try:
-            async with http.get(f"{self.url}/readyz") as response:
-                return response.status == 200
-        except aiohttp.ClientError:
-            return False
 
     async def _pause(self, deadline: float) -> None:
         if self.exit_code is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import aiohttp
 
-from infra.local.child import Child
+from infra.local.child import Child, is_up
 from infra.local.places import HOST, REGION, TOOLS, LocalRunError, child_environment
 
 START_TIMEOUT_S = 30.0
@@ -61,17 +61,10 @@ class Emulator:
     async def _healthy(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
         async with aiohttp.ClientSession() as http:
-            while not await self._answers(http):
+            while not await is_up(http, f"{self.endpoint}/_ministack/ready"):
                 if self.exit_code is not None or time.monotonic() > deadline:
                     raise EmulatorError(f"The emulator did not start:\n{self.tail()}")
                 await asyncio.sleep(POLL_S)
-
-    async def _answers(self, http: aiohttp.ClientSession) -> bool:
-        try:
-            async with http.get(f"{self.endpoint}/_ministack/ready") as response:
-                return response.status == 200
-        except aiohttp.ClientError:
-            return False
 
     async def stop(self) -> None:
         if self._child is not None:
