@@ -1,15 +1,18 @@
 # Statuswire: what to type. `make` alone lists the targets.
 #
-# Two environments, both made from hashed lock files: .venv holds the product
-# and its tests, .venv-tools the SAM CLI and the embedded AWS (their pins clash).
+# Three environments, all made from hashed lock files: .venv holds the product
+# and its tests, .venv-tools the SAM CLI and the embedded AWS (their pins clash),
+# .venv-node what checks the state machines and exists for Node only.
 
 PYTHON ?= python3
 PRODUCT := .venv/.installed
 TOOLS := .venv-tools/.installed
+NODE := .venv-node/.installed
 PY := .venv/bin/python
-LOCKS := consumer dev tools uv
+NPM := .venv/bin/npm --silent --ignore-scripts --omit-lockfile-registry-resolved \
+	--no-audit --no-fund --no-update-notifier --cache $(CURDIR)/.local/npm
 
-.PHONY: help demo test lint format lock clean
+.PHONY: help demo test test-long lint format openapi lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -18,9 +21,12 @@ help: ## List the targets
 demo: $(PRODUCT) $(TOOLS) ## The whole path on an embedded AWS (ONCE=1: one pass, then exit)
 	@exec $(PY) -m infra.local $(if $(ONCE),--once)
 
-test: $(PRODUCT) $(TOOLS) ## All tests
+test: $(PRODUCT) $(TOOLS) $(NODE) ## All tests
 	$(PY) -m pytest tests/core --cov=consumer/core --cov-branch --cov-fail-under=100
 	$(PY) -m pytest --ignore=tests/core
+
+test-long: export LONG = 1
+test-long: test ## All tests, with more examples and the real Apache Velocity
 
 lint: $(PRODUCT) $(TOOLS) ## ruff, mypy, import contracts, cfn-lint, sam validate
 	.venv/bin/ruff check
@@ -36,6 +42,9 @@ format: $(PRODUCT) ## Put the code in its house style
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
+openapi: $(PRODUCT) ## Write infra/openapi.yaml from its source
+	$(PY) -m infra.openapi
+
 lock: ## Renew the lock files from the .in files (needs uv)
 	for name in consumer dev tools; do \
 		uv pip compile --universal --python-version 3.11 --generate-hashes \
@@ -45,9 +54,10 @@ lock: ## Renew the lock files from the .in files (needs uv)
 		uv pip compile --python-version 3.11 --generate-hashes \
 			--custom-compile-command "make lock" --upgrade \
 			$$folder/requirements.in -o $$folder/requirements.txt || exit 1; done
+	$(NPM) update --package-lock-only --prefix requirements/npm
 
 clean: ## Remove everything that make has made
-	rm -rf .venv .venv-tools .local .aws-sam .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-tools .venv-node .local .aws-sam .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 $(PRODUCT): requirements/dev.txt requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -62,4 +72,11 @@ $(TOOLS): requirements/tools.txt $(PRODUCT)
 	@echo "Setting up .venv-tools (SAM CLI and the embedded AWS) …"
 	@.venv/bin/uv venv --quiet --clear --python .venv/bin/python .venv-tools
 	@.venv/bin/uv pip sync --quiet --python .venv-tools/bin/python --require-hashes requirements/tools.txt
+	@touch $@
+
+$(NODE): requirements/npm/package.json requirements/npm/package-lock.json $(PRODUCT)
+	@echo "Setting up .venv-node (checks of the state machines) …"
+	@mkdir -p .venv-node
+	@cp requirements/npm/*.json .venv-node
+	@$(NPM) ci --prefix .venv-node
 	@touch $@
