@@ -25,10 +25,13 @@ class Request:
         values = [value for key, value in self.headers if key.lower() == name.lower()]
         return values[-1] if values else None
 
-    @property
-    def content_type(self) -> str:
-        """Without parameters; JSON where the client does not say."""
-        given = self.header("content-type") or "application/json"
+    def media_type(self, header: str) -> str:
+        """Of Content-Type or Accept: without parameters, JSON where the client does not say.
+
+        Source: API Gateway developer guide, "Mapping template transformations". What it does not
+        say, whether the letters' case counts, is as in RFC 9110, section 8.3.1: it does not.
+        """
+        given = self.header(header) or "application/json"
         return given.partition(";")[0].strip().lower()
 
 
@@ -91,8 +94,13 @@ def new_context(request: Request, stage: Stage, resource: str) -> dict[str, Any]
         "extendedRequestId": uuid.uuid4().hex,
         "httpMethod": request.method,
         "identity": {
+            # No signature is checked here, so everyone is the one caller of this machine.
+            "accountId": stage.account,
+            "caller": "local-run",
             "sourceIp": request.source_ip,
+            "user": "local-run",
             "userAgent": request.header("user-agent") or "",
+            "userArn": f"arn:aws:iam::{stage.account}:user/local-run",
         },
         "path": f"/{stage.name}{request.path}",
         "protocol": "HTTP/1.1",

@@ -14,7 +14,7 @@ from infra.local.api import Api, GatewayResponse, Integration, IntegrationRespon
 from infra.local.backend import Backend, BackendReply, UnknownIntegrationError
 from infra.local.exchange import RefusalError, Reply, Request, Stage, new_context, substitute
 from infra.local.json_path import look_up
-from infra.local.mapping import Input, MappingError, Rendered, parse_json, render
+from infra.local.mapping import Input, MappingError, Rendered, is_unicode, parse_json, render
 from infra.local.proxy import proxy_event, proxy_reply
 
 log = logging.getLogger(__name__)
@@ -122,16 +122,21 @@ class Exchange:
             )
 
     def _check_body(self) -> None:
-        """A Content-Type that no model is keyed by is not checked: AWS does not, either."""
+        """A Content-Type that no model is keyed by is not checked: AWS does not, either.
+
+        Bytes that are not UTF-8 are refused everywhere; AWS's documents do not say what it does.
+        """
+        if not is_unicode(self._request.body):
+            raise RefusalError("BAD_REQUEST_BODY", because="the body is not UTF-8")
         models = self._route.models
-        model = models.get(self._request.content_type) or models.get("$default")
+        model = models.get(self._request.media_type("content-type")) or models.get("$default")
         complaint = model.complaint(self._request.body) if model else None
         if complaint:
             raise RefusalError("BAD_REQUEST_BODY", validation=complaint)
 
     def _payload(self, integration: Integration) -> str:
         """What goes to the backend: the rendered template, or the body where that may pass."""
-        template = integration.templates.get(self._request.content_type)
+        template = integration.templates.get(self._request.media_type("content-type"))
         if template is not None:
             return self._render(template, self._request.body).text
         passes = integration.passthrough == "when_no_match" or (
@@ -147,14 +152,7 @@ class Exchange:
             raise RefusalError(
                 "API_CONFIGURATION_ERROR", because=f"no response is mapped for {given.status}"
             )
-        templates = response.templates
-        content_type = next(
-            (kind for kind in (given.content_type, JSON, *templates) if kind in templates), None
-        )
-        if content_type is None:
-            content_type, rendered = given.content_type, Rendered(given.body)
-        else:
-            rendered = self._render(templates[content_type], given.body)
+        content_type, rendered = self._answer_body(response, given)
         headers = {
             "Content-Type": content_type,
             "x-amzn-RequestId": self._context["requestId"],
@@ -163,6 +161,17 @@ class Exchange:
         }
         status = rendered.status or response.status
         return Reply(status, tuple(headers.items()), rendered.text.encode(errors="replace"))
+
+    def _answer_body(
+        self, response: IntegrationResponse, given: BackendReply
+    ) -> tuple[str, Rendered]:
+        """Accept chooses the template, else JSON's, else the first; without one, as it came."""
+        templates = response.templates
+        wanted = (self._request.media_type("accept"), *templates)
+        content_type = next((kind for kind in wanted if kind in templates), None)
+        if content_type is None:
+            return given.content_type, Rendered(given.body)
+        return content_type, self._render(templates[content_type], given.body)
 
     def _mapped_headers(self, response: IntegrationResponse, given: BackendReply) -> dict[str, str]:
         """Response parameters: `method.response.header.X` ← a literal or a part of the answer."""

@@ -6,6 +6,7 @@ Gateway"; overrides: "Override your API's request and response parameters".
 
 import base64
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -44,14 +45,25 @@ def _escape(character: str) -> str:
     return "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4))
 
 
+def is_unicode(text: str) -> bool:
+    """Whether it holds no half of a surrogate pair, which UTF-8 cannot say."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def parse_json(text: str) -> Any:
-    """Strict JSON. Raises ValueError, for NaN and endless nesting too."""
+    """Strict JSON. Raises ValueError, for NaN, endless numbers and endless nesting too."""
 
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is not JSON")
 
+    def finite(digits: str) -> float:
+        number = float(digits)
+        if math.isinf(number):
+            raise ValueError("a number is too large")
+        return number
+
     try:
-        return json.loads(text, parse_constant=refuse)
+        return json.loads(text, parse_constant=refuse, parse_float=finite)
     except RecursionError as error:
         raise ValueError("nested too deep") from error
 

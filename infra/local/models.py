@@ -6,25 +6,54 @@ breaks there, so it must break here. Keywords without a known wording get their 
 """
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jsonschema
 from jsonschema.exceptions import ValidationError
 
-from infra.local.mapping import parse_json
+from infra.local.mapping import is_unicode, parse_json
+
+
+def _ecma_262(pattern: str) -> str:
+    """The pattern for Python, whose `$` also matches before a last line end."""
+    parts = re.findall(r"\\.|\[(?:\\.|[^\]])*\]|.", pattern, re.DOTALL)
+    return "".join(r"\Z" if part == "$" else part for part in parts)
+
+
+def _check_pattern(
+    _: object, pattern: str, instance: object, __: object
+) -> Iterator[ValidationError]:
+    if isinstance(instance, str) and not re.search(_ecma_262(pattern), instance):
+        yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+def _ignore(*_: object) -> tuple[()]:
+    """Keywords that an import leaves out (developer guide, "important notes", REST APIs)."""
+    return ()
+
+
+Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    jsonschema.Draft4Validator,
+    {"pattern": _check_pattern, "minItems": _ignore, "maxItems": _ignore},
+)
 
 
 class Model:
     def __init__(self, schema: Mapping[str, Any], components: Mapping[str, Any]) -> None:
         # Draft 4 ignores what stands beside a reference, and the schema may be one.
-        self._validator = jsonschema.Draft4Validator({"allOf": [schema], "components": components})
+        self._validator = Validator({"allOf": [schema], "components": components})
 
     def complaint(self, body: str) -> str | None:
         """What is wrong with the body, or None."""
         try:
             document = parse_json(body)
-        except ValueError:
+            # Halves of surrogate pairs are refused here; AWS's documents do not say.
+            readable = is_unicode(json.dumps(document, ensure_ascii=False))
+        except (ValueError, RecursionError):
+            readable = False
+        if not readable:
             return "[unable to parse the request body as JSON]"
         errors = [_word(error) for error in self._validator.iter_errors(document)]
         return f"[{', '.join(errors)}]" if errors else None

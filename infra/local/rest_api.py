@@ -42,8 +42,11 @@ class RestApi:
         self._http = aiohttp.ClientSession()
         self._gateway = Gateway(api, stage, EmulatorBackend(self._endpoint, self._http))
         application = web.Application(client_max_size=MAX_BODY_BYTES)
-        application.router.add_route("*", "/{anything:.*}", self._answer)
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
+        application.router.add_route("*", r"/{anything:[\s\S]*}", self._answer)
+        # API Gateway leaves a Content-Encoding alone unless compression is switched on.
+        self._runner = web.AppRunner(
+            application, access_log=None, shutdown_timeout=0.5, auto_decompress=False
+        )
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, HOST, self._port).start()
@@ -72,7 +75,8 @@ class RestApi:
             # No stage of that name: API Gateway says Forbidden, before any API is known.
             return web.json_response({"message": "Forbidden"}, status=403)
         try:
-            body = (await incoming.read()).decode(errors="replace")
+            # What is not UTF-8 stays visible as such, and is the gateway's to refuse.
+            body = (await incoming.read()).decode(errors="surrogateescape")
         except web.HTTPRequestEntityTooLarge:
             refusal = RefusalError("REQUEST_TOO_LARGE")
             reply = self._gateway.refuse(request, refusal, new_context(request, stage, ""))

@@ -111,6 +111,8 @@ async def local_run(
     chosen = {
         "PythonRuntime": python_runtime(),
         "DashboardOrigin": f"http://{HOST}:{ports.consumer}",
+        "WatchUrl": f"ws://{HOST}:{ports.consumer}/v1/status",
+        "SilenceAlarm": "no",  # the one alarm that is a sum, which the emulator cannot make
         **(parameters or {}),
     }
     sam = Sam(template, chosen, endpoint=endpoint, folder=folder)

@@ -14,43 +14,83 @@ from urllib.parse import unquote
 
 import boto3  # type: ignore[import-untyped]  # it has no types of its own
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent, event_source
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
+# Two attempts of at most 2 s each way are 8 s: inside of the function's own 10 s, so that what
+# is wrong is told by it.
+PATIENCE = Config(connect_timeout=2, read_timeout=2, retries={"total_max_attempts": 2})
+# DescribeExecution is eventually consistent (its API reference): who was told "no such
+# execution" of one that has just begun need not wait for long.
+RETRY_UNKNOWN_S = 1
+RETRY_THROTTLED_S = 1
+# An open run goes on for half a minute at least, and says every step over WebSocket.
+RETRY_OPEN_S = 5
+OPEN = ("RUNNING", "PENDING_REDRIVE")
+THROTTLED = ("ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded")
 
-app = APIGatewayRestResolver()
 logger = Logger()
+
+Answer = dict[str, Any]
 
 
 @cache
 def step_functions() -> Any:
     """One client for all invocations of this process, made by the first."""
-    return boto3.client("stepfunctions")
+    return boto3.client("stepfunctions", config=PATIENCE)
 
 
-def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+@logger.inject_lambda_context
+@event_source(data_class=APIGatewayProxyEvent)
+def lambda_handler(event: APIGatewayProxyEvent, context: LambdaContext) -> Answer:
     """Entry point. `event` is a proxy event of a REST API (payload format 1.0)."""
-    return app.resolve(event, context)
+    try:
+        # Decoded here, since API Gateway's documents differ on who decodes a path; a name or
+        # an ARN means the same after a second time.
+        return describe(unquote(event.path_parameters["name"]))
+    except Exception:
+        logger.exception("unexpected")
+        return _refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "Something is wrong.")
 
 
-@app.get("/executions/<name>")
-def describe(name: str) -> Response[str]:
-    """200 with the execution, 400 `bad_name` or 404 `execution_not_found`."""
-    machine_arn = os.environ["STATE_MACHINE_ARN"]
-    arn = execution_arn(unquote(name), machine_arn)
+def describe(name: str) -> Answer:
+    """200 with the execution, or an error of the contract's shape."""
+    arn = execution_arn(name, os.environ["STATE_MACHINE_ARN"])
     if arn is None:
-        return _refusal(
+        return _refuse(
             HTTPStatus.BAD_REQUEST,
             "bad_name",
             "An execution is named by 1 to 80 of A-Z a-z 0-9 _ - or by its ARN, of this machine.",
         )
-    client = step_functions()
     try:
-        execution = client.describe_execution(executionArn=arn)
-    except client.exceptions.ExecutionDoesNotExist:
-        return _refusal(HTTPStatus.NOT_FOUND, "execution_not_found", "There is no such execution.")
-    return _answer(HTTPStatus.OK, as_json(execution))
+        execution = step_functions().describe_execution(executionArn=arn)
+    except ClientError as error:
+        return _explain(error.response["Error"]["Code"])
+    except BotoCoreError as error:
+        return _explain(type(error).__name__)
+    retry_s = RETRY_OPEN_S if execution["status"] in OPEN else None
+    return _answer(HTTPStatus.OK, as_json(execution), retry_s)
+
+
+def _explain(code: str) -> Answer:
+    """What Step Functions' error means to the caller; its message is for the log alone."""
+    if code == "ExecutionDoesNotExist":
+        message = "There is no such execution, or it was started a moment ago."
+        return _refuse(HTTPStatus.NOT_FOUND, "execution_not_found", message, RETRY_UNKNOWN_S)
+    logger.warning("Step Functions did not describe the execution", extra={"code": code})
+    if code in THROTTLED:
+        message = "Too many requests; try again later."
+        return _refuse(
+            HTTPStatus.TOO_MANY_REQUESTS, "too_many_requests", message, RETRY_THROTTLED_S
+        )
+    if code.startswith(("AccessDenied", "Kms")):
+        message = "This function may not ask Step Functions."
+        return _refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", message)
+    message = "Step Functions did not answer as it should; try again later."
+    return _refuse(HTTPStatus.BAD_GATEWAY, "step_functions_unavailable", message)
 
 
 def execution_arn(name_or_arn: str, machine_arn: str) -> str | None:
@@ -85,15 +125,14 @@ def _parsed(text: str | None) -> Any:
     return None if text is None else json.loads(text)
 
 
-def _refusal(status: HTTPStatus, code: str, message: str) -> Response[str]:
-    return _answer(status, {"error": code, "message": message})
+def _refuse(status: HTTPStatus, code: str, message: str, retry_s: int | None = None) -> Answer:
+    return _answer(status, {"error": code, "message": message}, retry_s)
 
 
-def _answer(status: HTTPStatus, body: dict[str, Any]) -> Response[str]:
-    origin = os.environ.get("DASHBOARD_ORIGIN")
-    return Response(
-        status_code=status,
-        content_type="application/json",
-        body=json.dumps(body),
-        headers={"Access-Control-Allow-Origin": origin} if origin else {},
-    )
+def _answer(status: HTTPStatus, body: dict[str, Any], retry_s: int | None = None) -> Answer:
+    headers = {"Content-Type": "application/json"}
+    if origin := os.environ.get("DASHBOARD_ORIGIN"):
+        headers["Access-Control-Allow-Origin"] = origin
+    if retry_s is not None:
+        headers["Retry-After"] = str(retry_s)
+    return {"statusCode": int(status), "headers": headers, "body": json.dumps(body)}

@@ -16,9 +16,12 @@ from jsonschema import Draft202012Validator, FormatChecker
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from consumer.core import entries, events, messages
+from consumer.core import entries, events, messages, watch
 from consumer.core.messages import BadRequest, Unreadable
+from consumer.core.watch import BadWatch
 from consumer.edges import websocket
+from infra.local.models import Model
+from lambdas.watch_tokens import app as watch_tokens
 from tests.contract import trace
 from tests.contract.conftest import SqliteLogs
 from tests.core import examples
@@ -26,6 +29,7 @@ from tests.core.examples import INSTANCE, step_body
 
 ROOT: Final = Path(__file__).parents[2]
 ASYNCAPI: Final[dict[str, Any]] = yaml.safe_load((ROOT / "infra/asyncapi.yaml").read_text())
+OPENAPI: Final[dict[str, Any]] = yaml.safe_load((ROOT / "infra/openapi.yaml").read_text())
 EVENT: Final[dict[str, Any]] = json.loads((ROOT / "infra/status-event.schema.json").read_text())
 CHANNEL: Final[dict[str, Any]] = ASYNCAPI["channels"]["status"]
 MESSAGES: Final[dict[str, Any]] = ASYNCAPI["components"]["messages"]
@@ -244,3 +248,44 @@ def test_decoding_and_the_documents_agree(value: Any) -> None:
 def test_decoding_and_the_documents_agree_on_anything(value: Any) -> None:
     """With any value at all in one field: both take the event or message, or neither does."""
     _compare(value)
+
+
+PATTERNS: Final = [
+    *(each for value in TELLING if isinstance(value, list) for each in value if each != 1),
+    *("", "*\n", "*:", "instance:*", "instance:i-0123456789ABCDEF0", "i-12345678"),
+    *("instance:i-1234567", "instance:i-12345678\n", "instance: i-12345678", "Machine:express"),
+    *("machine:standard", "machine:", "execution:run\n", "execution:a:b", "execution:a\u00a0b"),
+    *("execution:é", "execution:" + "x" * 80, "execution:" + "x" * 81),
+    *("execution:" + trace.arn("x" * 400), "execution:" + trace.arn("a b")),
+]
+NEAR_PATTERNS = st.builds(
+    str.__add__, st.sampled_from(["", "instance:", "execution:", "machine:", "*"]), st.text()
+)
+
+
+def _is_watch(pattern: str) -> bool:
+    try:
+        return bool(watch.check(pattern))
+    except BadWatch:
+        return False
+
+
+def _compare_watch(pattern: str) -> None:
+    watched = Draft202012Validator(SCHEMAS["watchPattern"]).is_valid(pattern)
+    asked = OPENAPI["components"]["schemas"]["WatchTokenRequest"]["properties"]["watch"]
+    modelled = Model(asked, {}).complaint(json.dumps([pattern])) is None
+    granted = watch_tokens.is_pattern(pattern)
+    assert _is_watch(pattern) == granted == modelled, pattern
+    assert watched == granted or pattern.endswith("\n"), pattern
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: ascii(pattern)[:30])
+def test_one_watch_pattern_is_one_everywhere(pattern: str) -> None:
+    """What a token is issued for is what the consumer takes, and what both documents say."""
+    _compare_watch(pattern)
+
+
+@given(NEAR_PATTERNS)
+def test_any_text_is_a_watch_pattern_everywhere_or_nowhere(pattern: str) -> None:
+    """Whatever comes after the kind."""
+    _compare_watch(pattern)

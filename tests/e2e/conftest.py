@@ -15,7 +15,7 @@ from infra.local.folder import run_folder
 from infra.local.run import RUNNING_INSTANCES, LocalRun, local_run
 
 # The machine's waits are the template's parameters; shorter here than its defaults.
-PARAMETERS = {"DelaySeconds": "2", "VerifyIntervalSeconds": "1"}
+PARAMETERS = {"DelaySeconds": "2", "VerifyIntervalSeconds": "1", "DeadlineSeconds": "8"}
 PATIENCE_S = 60
 
 Frame = dict[str, Any]

@@ -235,6 +235,23 @@ async def test_killed_in_the_middle_of_a_run(product: Product) -> None:
     assert cursors == sorted(set(cursors))
 
 
+async def test_a_run_that_cannot_speak_for_itself_is_told_of_by_the_service(
+    product: Product,
+) -> None:
+    """Aborted while it waits: EventBridge tells the end, to its instance's viewer too."""
+    instance, name = product.running[1], new_name()
+    viewer = await product.watch(f"watch=instance:{instance}")
+    _, answer = await product.post("/standard-instance", {"instance_id": instance, "name": name})
+    await viewer.until(lambda events: "WAITING" in statuses(events, of=name))
+    async with aioboto3.Session().client("stepfunctions", **product.run.client_settings) as states:
+        await states.stop_execution(executionArn=answer["executionArn"])
+    events = await viewer.until(
+        lambda events: any(e["execution"] and e["terminal"] for e in events)
+    )
+    end = events[-1]
+    assert (end["status"], end["source"], end["terminal"]) == ("ABORTED", "states", True)
+
+
 async def test_a_new_viewer_sees_what_an_older_one_saw(product: Product) -> None:
     """A snapshot of one execution tells the whole of it, in order."""
     name = new_name()

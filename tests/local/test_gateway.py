@@ -75,7 +75,10 @@ BODY: dict[str, Any] = {
             "R": {
                 "type": "object",
                 "required": ["id"],
-                "properties": {"id": {"type": "string", "pattern": "^i-"}},
+                "properties": {
+                    "id": {"type": "string", "pattern": "^i-[0-9$]$"},
+                    "many": {"type": "array", "minItems": 1, "maxItems": 1},
+                },
             }
         }
     },
@@ -155,12 +158,34 @@ async def test_a_refusal_of_the_service_takes_the_response_of_its_status() -> No
     assert (reply.status, reply.body) == (409, b"no")
 
 
-@pytest.mark.parametrize("body", ["", "{nope", "[]", "{}", '{"id": 5}', '{"id": "x"}', "[" * 9999])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *("", "{nope", "[]", "{}", '{"id": 5}', '{"id": "x"}', "[" * 9999),
+        '{"id": "i-1\\n"}',
+        '{"id": "i-1", "big": 1e999}',
+        '{"id": "i-1", "half": "\\ud800"}',
+        '{"id": "i-1", "bytes": "\udcff"}',
+    ],
+)
 async def test_a_body_outside_of_the_model_reaches_nobody(body: str) -> None:
     """It gets the gateway response for bad bodies, with its status and headers."""
     backend = FakeBackend(ARN)
     reply = await answer(backend, run(body))
     assert (reply.status, header(reply, "Origin"), backend.asked) == (422, "*", [])
+
+
+async def test_the_length_of_a_list_is_not_checked() -> None:
+    """An import of OpenAPI leaves minItems and maxItems out of the model."""
+    for many in ([], [1, 2]):
+        body = json.dumps({"id": "i-1", "many": many})
+        assert (await answer(FakeBackend(ARN), run(body))).status == 202
+
+
+async def test_a_pattern_ends_where_the_text_ends() -> None:
+    """ECMA 262 has no `$` before a last line end; one inside of a class is a dollar."""
+    assert (await answer(FakeBackend(ARN), run('{"id": "i-$"}'))).status == 202
+    assert (await answer(FakeBackend(ARN), run('{"id": "i-$\\n"}'))).status == 422
 
 
 async def test_a_complaint_is_worded_as_aws_does() -> None:
@@ -183,6 +208,29 @@ async def test_the_parameters_of_a_content_type_do_not_matter() -> None:
     """`application/json; charset=utf-8` is application/json."""
     typed = run('{"id": "i-1"}', Content_Type="Application/JSON; charset=utf-8")
     assert (await answer(FakeBackend(ARN), typed)).status == 202
+
+
+async def test_no_content_type_is_that_of_json() -> None:
+    """So its body is validated, and mapped."""
+    assert (await answer(FakeBackend(ARN), run('{"id": "i-1"}'))).status == 202
+    assert (await answer(FakeBackend(ARN), run("{}"))).status == 422
+
+
+async def test_two_content_types_reach_nobody_unvalidated() -> None:
+    """One of them counts, for the model as for the template."""
+    for kinds in (("text/plain", "application/json"), ("application/json", "text/plain")):
+        backend = FakeBackend(ARN)
+        headers = tuple(("Content-Type", kind) for kind in kinds)
+        reply = await answer(backend, Request("POST", "/runs", headers=headers, body="{}"))
+        assert reply.status in (415, 422)
+        assert backend.asked == []
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/html", "*/*"])
+async def test_any_accept_gets_the_one_template_there_is(accept: str) -> None:
+    """Where Accept names no template, the first is taken; nothing comes out unmapped."""
+    reply = await answer(FakeBackend(ARN), run('{"id": "i-1"}', Accept=accept))
+    assert (reply.body, header(reply, "Content-Type")) == (b"arn=arn:1", "application/json")
 
 
 @pytest.mark.parametrize("request_", [Request("GET", "/nowhere"), Request("PUT", "/runs")])
@@ -216,6 +264,7 @@ async def test_a_function_gets_the_proxy_event() -> None:
     assert event["queryStringParameters"] == {"deep": "1"}
     assert event["multiValueHeaders"] == {"X-A": ["1"]}
     assert event["requestContext"]["resourcePath"] == "/runs/{name}"
+    assert event["requestContext"]["identity"]["userArn"] == "arn:aws:iam::0:user/local-run"
     assert event["body"] is None
 
 

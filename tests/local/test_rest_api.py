@@ -1,5 +1,6 @@
 """The REST API over real HTTP, as a stack deployed it, before a fake of the emulator."""
 
+import gzip
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -117,4 +118,18 @@ async def test_ten_megabytes_are_the_limit(url: str, emulator: FakeEmulator) -> 
     async with aiohttp.ClientSession() as http, http.post(f"{url}/runs", data=body) as response:
         assert response.status == 413
         assert "length exceeded" in (await response.json())["message"]
+    assert emulator.called == []
+
+
+@pytest.mark.parametrize("body", [b"\xff", gzip.compress(b"{}")])
+async def test_bytes_that_are_no_text_reach_nobody(
+    url: str, emulator: FakeEmulator, body: bytes
+) -> None:
+    """A Content-Encoding is left alone, so what is compressed is no UTF-8."""
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{url}/runs", data=body, headers=headers) as response,
+    ):
+        assert response.status == 400
     assert emulator.called == []

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.template.synthesis import Deployed, deploy, synthesize
+
 ROOT = Path(__file__).parents[2]
 DEFINITION = ROOT / "statemachines/instance.asl.json"
 PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
@@ -53,6 +55,18 @@ def api() -> dict[str, Any]:
     """infra/openapi.yaml; a plain loader, since an included file has long forms only."""
     loaded: dict[str, Any] = yaml.safe_load((ROOT / "infra/openapi.yaml").read_text())
     return loaded
+
+
+@pytest.fixture(scope="session")
+def synthesized(template: dict[str, Any], api: dict[str, Any]) -> dict[str, Any]:
+    """template.yaml after the SAM transform, the API's definition included."""
+    return synthesize(template, api)
+
+
+@pytest.fixture(scope="session")
+def deployed(synthesized: dict[str, Any]) -> Deployed:
+    """The stack as `sam deploy` makes it when every question is answered with Enter."""
+    return deploy(synthesized)
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,14 @@ import json
 import re
 from typing import Any
 
+import botocore.session
 import pytest
 
 EVENT_FIELDS = {
     *("v", "id", "source", "instance_id", "execution", "state"),
     *("status", "time", "terminal", "reason", "detail"),
 }
-EXECUTION_FIELDS = {"arn", "name", "machine", "seq", "redrive"}
+EXECUTION_FIELDS = {"arn", "name", "machine"}  # seq and redrive join them in each step
 PUBLISH = "arn:aws:states:::sqs:sendMessage"
 MAX_PUBLISH_COST_S = 5
 HISTORY_LIMIT = 25_000  # events of one Standard execution (Step Functions quotas)
@@ -85,22 +86,26 @@ def test_every_task_catches_everything(states: dict[str, State]) -> None:
         assert task["Catch"][-1]["ErrorEquals"] == ["States.ALL"], name
 
 
-def test_every_publish_step_tells_a_whole_event(publishes: dict[str, State]) -> None:
+def test_every_publish_step_tells_a_whole_event(
+    states: dict[str, State], publishes: dict[str, State]
+) -> None:
     """All fields of the contract, each time; a status and a terminal that are literal."""
+    assert states["Begin"]["Assign"]["execution"].keys() == EXECUTION_FIELDS
     for name, state in publishes.items():
         event = state["Arguments"]["MessageBody"]
         assert event.keys() == EVENT_FIELDS, name
-        assert event["execution"].keys() == EXECUTION_FIELDS, name
+        assert "$merge([$execution, {'seq': $seq, 'redrive':" in event["execution"], name
         assert "action" in event["detail"], name
         assert (event["v"], event["source"]) == (1, "workflow"), name
 
 
 def test_only_endings_are_terminal(publishes: dict[str, State]) -> None:
     """After the two terminal events nothing is published."""
-    terminal = {s["Arguments"]["MessageBody"]["status"]: s for s in publishes.values()}
-    ends = {k for k, s in terminal.items() if s["Arguments"]["MessageBody"]["terminal"]}
-    assert ends == {"SUCCEEDED", "FAILED"}
-    assert len(terminal) == len(publishes)
+    events = [state["Arguments"]["MessageBody"] for state in publishes.values()]
+    ends = [event["status"] for event in events if event["terminal"]]
+    assert sorted(ends) == ["FAILED", "SUCCEEDED"]
+    others = {event["status"] for event in events if not event["terminal"]}
+    assert others == {"WAITING", "CHECKING", "STARTING", "STOPPING", "VERIFYING"}
 
 
 def test_publishing_never_changes_where_a_run_goes(publishes: dict[str, State]) -> None:
@@ -145,10 +150,13 @@ def test_ids_fit_into_sqs(machine: dict[str, Any], states: dict[str, State]) -> 
 
 
 def test_the_longest_cause_fits_into_an_event(states: dict[str, State]) -> None:
-    """4,000 characters, each a quote that JSON escapes, leave half of the 16 KiB."""
-    cut = states["ExplainFailure"]["Assign"]["failure"]["cause"]
-    length = int(re.findall(r", 0, (\d+)\)", cut)[0])
-    assert len(json.dumps('"' * length)) <= 8 * 1024
+    """JSON escapes a control character with six bytes; 1 KiB is left for the other fields."""
+    cuts = []
+    for state in states.values():
+        for catch in state.get("Catch", []):
+            cuts += re.findall(r"Cause & '', 0, (\d+)\)", json.dumps(catch.get("Assign", {})))
+    assert len(cuts) == 4, "one for each call of EC2"
+    assert max(map(int, cuts)) * len(json.dumps("\x01").strip('"')) <= 15 * 1024
 
 
 def test_assignments_of_one_assign_are_independent(states: dict[str, State]) -> None:
@@ -175,20 +183,37 @@ def test_a_standard_run_outlives_its_deadline(
 ) -> None:
     """With the largest parameters there is time left to tell TargetStateTimeout."""
     if machine["Type"] == "STANDARD":
-        longest = sum(
-            template["Parameters"][name]["MaxValue"]
-            for name in ("DelaySeconds", "DeadlineSeconds", "VerifyIntervalSeconds")
-        )
-        assert definition["TimeoutSeconds"] >= longest + 5 * 60
+        most = {name: p.get("MaxValue", 0) for name, p in template["Parameters"].items()}
+        loops = 2 * (most["DeadlineSeconds"] + most["VerifyIntervalSeconds"])
+        assert definition["TimeoutSeconds"] >= most["DelaySeconds"] + loops + 5 * 60
 
 
 def test_the_longest_run_stays_within_its_history(template: dict[str, Any]) -> None:
-    """One look is a Wait (2 events), a Task (5) and a Choice (2)."""
+    """A look is a Wait (2 events), a Task (5) and a Choice (2); passing states take two of them."""
     parameters = template["Parameters"]
     looks = (
         parameters["DeadlineSeconds"]["MaxValue"] / parameters["VerifyIntervalSeconds"]["MinValue"]
     )
-    assert looks * (2 + 5 + 2) < HISTORY_LIMIT - 1_000
+    assert looks * (2 + 5 + 2 + 2) + looks * (2 + 5 + 2) < HISTORY_LIMIT - 1_000
+
+
+def test_what_ends_the_hope_is_what_ends_it_for_ec2s_own_waiters(states: dict[str, State]) -> None:
+    """The failures of InstanceRunning and InstanceStopped, from botocore's copy of EC2's model.
+
+    An instance that is not found is asked for again by InstanceRunning, and an error to the other.
+    """
+    waiters = botocore.session.get_session().get_waiter_model("ec2")
+    expected = {}
+    for target, waiter in (("running", "InstanceRunning"), ("stopped", "InstanceStopped")):
+        acceptors = waiters.get_waiter(waiter).acceptors
+        fatal = {a.expected for a in acceptors if a.state == "failure"}
+        retried = any(a.matcher == "error" and a.state == "retry" for a in acceptors)
+        expected[target] = fatal if retried else fatal | {"absent"}
+    condition = states["CompareWithTarget"]["Choices"][1]["Condition"]
+    found = re.search(r"\$target = 'running' \? \[(.*?)\] : \[(.*?)\]", condition)
+    assert found is not None
+    named = [set(re.findall(r"'([\w-]+)'", names)) for names in found.groups()]
+    assert named == [expected["running"], expected["stopped"]]
 
 
 def test_express_uses_nothing_that_express_lacks(states: dict[str, State]) -> None:

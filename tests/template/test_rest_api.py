@@ -1,20 +1,46 @@
 """infra/openapi.yaml: routes, and the mapping templates as a VTL library renders them."""
 
 import json
+from functools import partial
 from typing import Any
 
+import botocore.session
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from openapi_spec_validator import OpenAPIV30SpecValidator
 
+from infra import openapi
+from infra.local.intrinsics import Resource, Surroundings
 from infra.local.mapping import Input, Rendered, render
 
 ROUTES = {
     ("/express-instance", "post"),
     ("/standard-instance", "post"),
     ("/executions/{name}", "get"),
+    ("/watch-tokens", "post"),
 }
 MACHINES = {"/express-instance": "ExpressMachine", "/standard-instance": "StandardMachine"}
+ACTIONS = {"/express-instance": "StartSyncExecution", "/standard-instance": "StartExecution"}
+# Step Functions' errors, all told as HTTP 400: what its service model documents for the two
+# actions, and of its "Common errors" those that a client can do something about.
+REFUSALS = {
+    "ExecutionAlreadyExists": (409, "execution_already_exists"),
+    "ExecutionDoesNotExist": (404, "execution_not_found"),
+    "ExecutionLimitExceeded": (429, "too_many_requests"),
+    "ThrottlingException": (429, "too_many_requests"),
+    **dict.fromkeys(
+        ["InvalidExecutionInput", "InvalidName", "ValidationException"], (400, "invalid_input")
+    ),
+    **dict.fromkeys(
+        [
+            *("StateMachineDoesNotExist", "StateMachineDeleting", "StateMachineTypeNotSupported"),
+            *("KmsAccessDeniedException", "KmsInvalidStateException", "KmsThrottlingException"),
+            *("InvalidArn", "AccessDeniedException", "SomethingNew", ""),
+        ],
+        (500, "internal_error"),
+    ),
+}
 NASTY = "it's \"quoted\" \u2028 \\ /\n\t\x01 é 😀 \\' $x ${y} #set($a=1) #end ##c #*x*#"
 
 # No lone surrogates: they are not text, and a request cannot hold them in UTF-8.
@@ -76,6 +102,28 @@ def response(api: dict[str, Any], path: str, pattern: str, payload: object) -> t
 def run(status: str, **fields: str) -> dict[str, str]:
     """StartSyncExecution's answer."""
     return {"status": status, "executionArn": "arn:run", **fields}
+
+
+failed = partial(run, "FAILED")
+
+
+def test_what_is_deployed_is_what_the_source_says() -> None:
+    """openapi.yaml is written by `make openapi`, never by hand."""
+    assert openapi.WRITTEN.read_text() == openapi.expand()
+
+
+def test_a_validator_accepts_the_document(api: dict[str, Any], template: dict[str, Any]) -> None:
+    """It is OpenAPI 3.0 once CloudFormation has resolved its intrinsics."""
+    functions = {"ExecutionsFunction", "WatchTokensFunction"}
+    known = {name: Resource("AWS::Lambda::Function", name) for name in functions}
+    known["RestApiRole"] = Resource("AWS::IAM::Role", "role")
+    machines = {
+        name: Resource("AWS::StepFunctions::StateMachine", name) for name in MACHINES.values()
+    }
+    pseudo = {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": "0"}
+    parameters = {"DashboardOrigin": template["Parameters"]["DashboardOrigin"]["Default"]}
+    near = Surroundings(parameters, known | machines, {}, pseudo)
+    OpenAPIV30SpecValidator(near.resolve(api)).validate()
 
 
 def test_the_routes_are_those_of_the_contract(api: dict[str, Any]) -> None:
@@ -170,13 +218,19 @@ def test_the_output_is_answered_unchanged(api: dict[str, Any], output: Any) -> N
 @pytest.mark.parametrize(
     ("answer", "status", "code"),
     [
-        (run("FAILED", error="InvalidInput", cause="no"), 400, "invalid_input"),
-        (run("FAILED", error="InstanceNotFound", cause="no"), 404, "instance_not_found"),
-        (run("FAILED", error="InstanceStateConflict", cause="no"), 409, "instance_state_conflict"),
-        (run("FAILED", error="Ec2.Ec2Exception", cause="no"), 502, "workflow_failed"),
-        (run("FAILED", error="States.Runtime"), 502, "workflow_failed"),
-        (run("FAILED"), 502, "workflow_failed"),
+        (failed(error="InvalidInput", cause="no"), 400, "invalid_input"),
+        (failed(error="InstanceNotFound", cause="no"), 404, "instance_not_found"),
+        (failed(error="InstanceStateConflict", cause="no"), 409, "instance_state_conflict"),
+        (failed(error="RequestLimitExceeded", cause="no"), 429, "too_many_requests"),
+        (failed(error="NotPermitted", cause="no"), 502, "not_permitted"),
+        (failed(error="InsufficientCapacity", cause="no"), 502, "insufficient_capacity"),
+        (failed(error="VolumeKeyUnusable", cause="no"), 502, "volume_key_unusable"),
+        (failed(error="Ec2.Ec2Exception", cause="no"), 502, "workflow_failed"),
+        (failed(error="States.Runtime"), 502, "workflow_failed"),
+        (failed(), 502, "workflow_failed"),
+        (run("ABORTED"), 502, "workflow_failed"),
         (run("TIMED_OUT", error="States.Timeout", cause="late"), 504, "workflow_timed_out"),
+        (run("TIMED_OUT", error="InvalidInput"), 504, "workflow_timed_out"),
         (run("TIMED_OUT"), 504, "workflow_timed_out"),
     ],
 )
@@ -200,31 +254,61 @@ def test_any_cause_comes_out_as_it_is(api: dict[str, Any], cause: str) -> None:
 
 
 @pytest.mark.parametrize("path", MACHINES)
-@pytest.mark.parametrize(
-    ("name", "status", "code"),
-    [
-        ("ExecutionAlreadyExists", 409, "execution_already_exists"),
-        ("ExecutionDoesNotExist", 404, "execution_not_found"),
-        ("ExecutionLimitExceeded", 429, "too_many_requests"),
-        ("ThrottlingException", 429, "too_many_requests"),
-        ("InvalidExecutionInput", 400, "invalid_input"),
-        ("InvalidName", 400, "invalid_input"),
-        ("ValidationException", 400, "invalid_input"),
-        ("StateMachineDoesNotExist", 500, "internal_error"),
-        ("StateMachineDeleting", 500, "internal_error"),
-        ("AccessDeniedException", 500, "internal_error"),
-        ("KmsThrottlingException", 500, "internal_error"),
-    ],
-)
+def test_no_error_of_the_service_model_is_forgotten(path: str) -> None:
+    """What botocore knows of the action has its row in the table."""
+    service = botocore.session.get_session().get_service_model("stepfunctions")
+    errors = {shape.name for shape in service.operation_model(ACTIONS[path]).error_shapes}
+    assert errors
+    assert errors <= REFUSALS.keys()
+
+
+@pytest.mark.parametrize("path", MACHINES)
+@pytest.mark.parametrize("name", REFUSALS)
 @pytest.mark.parametrize("prefix", ["", "com.amazonaws.swf.service.v2.model#"])
 def test_a_refusal_of_step_functions_has_its_status(
-    api: dict[str, Any], path: str, prefix: str, name: str, status: int, code: str
+    api: dict[str, Any], path: str, prefix: str, name: str
 ) -> None:
     """All come as 400; only the name tells them apart. Nothing of their message gets out."""
     refusal = {"__type": prefix + name, "message": NASTY}
     told, body = response(api, path, "4\\d{2}", refusal)
-    assert (told, body["error"]) == (status, code)
+    assert (told, body["error"]) == REFUSALS[name]
     assert NASTY not in body["message"] != ""
+
+
+@pytest.mark.parametrize(
+    ("pattern", "payload", "retry_after"),
+    [
+        ("default", failed(error="RequestLimitExceeded"), {"Retry-After": "1"}),
+        ("default", failed(error="InstanceNotFound"), {}),
+        ("default", run("SUCCEEDED", output="{}"), {}),
+        ("4\\d{2}", {"__type": "ExecutionLimitExceeded"}, {"Retry-After": "1"}),
+        ("4\\d{2}", {"__type": "ThrottlingException"}, {"Retry-After": "1"}),
+        ("4\\d{2}", {"__type": "InvalidName"}, {}),
+    ],
+)
+def test_too_many_requests_says_when_to_try_again(
+    api: dict[str, Any], pattern: str, payload: dict[str, str], retry_after: dict[str, str]
+) -> None:
+    """And no other answer does."""
+    chosen = integration(api, "/express-instance")["responses"][pattern]
+    rendered = fill(chosen["responseTemplates"]["application/json"], payload)
+    assert rendered.headers == retry_after
+
+
+@pytest.mark.parametrize("path", MACHINES)
+def test_a_service_that_fails_is_a_bad_gateway(api: dict[str, Any], path: str) -> None:
+    """Whatever its body is: the template reads nothing of it."""
+    told, body = response(api, path, "5\\d{2}", "<html>")
+    assert (told, body["error"]) == (502, "step_functions_unavailable")
+
+
+@pytest.mark.parametrize("path", MACHINES)
+@given(name=st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+@example(name='x", "stateMachineArn": "arn:other')
+def test_no_name_can_choose_another_machine(api: dict[str, Any], path: str, name: str) -> None:
+    """Not even one that the model should have refused."""
+    sent = request(api, path, {"name": name})
+    assert (sent["stateMachineArn"], sent["name"]) == ("arn:machine", name)
 
 
 def test_a_started_run_says_where_to_ask(api: dict[str, Any]) -> None:

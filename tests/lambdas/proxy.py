@@ -1,0 +1,44 @@
+"""What API Gateway and Lambda hand to a function, and the answer as a client reads it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+CALLER = "arn:aws:iam::123456789012:user/ann"
+
+
+@dataclass
+class Context:
+    """What Powertools wants of Lambda's context."""
+
+    function_name: str = "function"
+    memory_limit_in_mb: int = 256
+    invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:function"
+    aws_request_id: str = "test"
+
+
+def call(
+    handler: Callable[..., Any],
+    resource: str,
+    *,
+    name: str | None = None,
+    body: str | None = None,
+    caller: str | None = CALLER,
+) -> dict[str, Any]:
+    """The function's answer, its body parsed. `name` is the path's, as API Gateway has it."""
+    event = {
+        "resource": resource,
+        "path": resource.replace("{name}", name or ""),
+        "httpMethod": "POST" if body is not None else "GET",
+        "headers": {},
+        "multiValueHeaders": {},
+        "queryStringParameters": None,
+        "multiValueQueryStringParameters": None,
+        "pathParameters": {"name": name} if name is not None else None,
+        "requestContext": {"resourcePath": resource, "identity": {"userArn": caller}},
+        "body": body,
+        "isBase64Encoded": False,
+    }
+    answer = handler(event, Context())
+    return {**answer, "body": json.loads(answer["body"])}
