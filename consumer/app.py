@@ -10,20 +10,20 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import aioboto3
 from aiobotocore.config import AioConfig
 
-from consumer import pipeline
 from consumer.edges.http import Site
 from consumer.edges.metrics import Metrics, MetricsServer
 from consumer.edges.server import Server
 from consumer.edges.sqlite_log import SqliteLog
 from consumer.edges.sqs import SqsQueue
 from consumer.hub import Hub
-from consumer.pipeline import Counts
+from consumer.pipeline import Counts, Gate, Pipeline
 from consumer.ports import LogUnavailable
 from consumer.settings import Settings
 
 log = logging.getLogger(__name__)
 
 PRUNE_S = 60.0
+FLUSH_S = 5.0  # for the deletes that are pending at the end, and for what is given back
 
 
 class App:
@@ -40,6 +40,7 @@ class App:
             now_ms=_now_ms,
         )
         self.hub = Hub(self.status_log, _now_ms)
+        self.gate = Gate(lambda: self.status_log.head - self.hub.place)
         self.queues: list[SqsQueue] = []
 
     def is_ready(self) -> bool:
@@ -81,21 +82,29 @@ class App:
         async with asyncio.TaskGroup() as tasks:
             services = [
                 tasks.create_task(service)
-                for service in (self.hub.follow(), server.beat(), server.sweep(), self._prune())
+                for service in (
+                    *(self.hub.follow(), server.beat(), server.sweep(), self._prune()),
+                    *(queue.keep() for queue in self.queues),
+                )
             ]
             pipelines = [
-                tasks.create_task(pipeline.run(queue, self.status_log, self.counts, self.stop))
-                for queue in self.queues
-                for _ in range(self.settings.polls)
+                tasks.create_task(self._pipeline(queue).run(self.stop)) for queue in self.queues
             ]
             await self.stop.wait()
             log.info("draining")
             # First the queues, so that what they gave us still reaches the clients; a poll under
             # way is let finish: what it would bring is ours until its visibility timeout ends.
             _, late = await asyncio.wait(pipelines, timeout=self.settings.drain_s)
-            await server.drain()
-            for task in (*late, *services):
+            for task in late:
                 task.cancel()
+            await asyncio.gather(*(queue.close(FLUSH_S) for queue in self.queues))
+            await server.drain()
+            for task in services:
+                task.cancel()
+
+    def _pipeline(self, queue: SqsQueue) -> Pipeline:
+        most_polls = self.settings.polls
+        return Pipeline(queue, self.status_log, self.counts, self.gate, most_polls=most_polls)
 
     async def _prune(self) -> None:
         while True:
@@ -135,10 +144,17 @@ async def _open_queues(settings: Settings) -> AsyncIterator[list[SqsQueue]]:
     )
     async with (
         session.client("sqs", config=patient) as polls,
-        session.client("sqs", config=quick) as deletes,
+        session.client("sqs", config=quick) as calls,
     ):
         yield [
-            SqsQueue(name, url, polls, deletes, poll_wait_s=settings.poll_wait_s)
+            SqsQueue(
+                name,
+                url,
+                polls,
+                calls,
+                poll_wait_s=settings.poll_wait_s,
+                visibility_s=settings.visibility_s,
+            )
             for name, url in urls.items()
         ]
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from consumer.core import events
@@ -13,86 +13,150 @@ from consumer.ports import LogUnavailable, Message, Source, SourceUnavailable, S
 log = logging.getLogger(__name__)
 
 RETRY_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0)  # then every 5 s, for as long as it takes
+FULL: Final = 10  # messages in an answer that leaves more to ask for
 MAX_RELEASES: Final = (
     25  # over the stack's maxReceiveCount of 20; a queue without one must not spin
 )
+MAX_BEHIND: Final = 10_000  # entries in the log and not yet sent: × ~2 kB = 20 MB
+LOOK_S: Final = 0.05  # how often one looks whether there is room again
 Counts = Counter[tuple[str, str]]
 """What happened, by metric and label."""
 
 
-async def run(source: Source, status_log: StatusLog, counts: Counts, stop: asyncio.Event) -> None:
-    """Move messages from a queue to the log until told to stop; lets the last poll finish."""
-    failures = 0
-    while not stop.is_set():
-        try:
-            received = await source.receive()
-        except SourceUnavailable as error:
-            counts["poll_errors", source.name] += 1
-            log.warning("poll failed", extra={"queue": source.name, "reason": str(error)})
-            await _pause(failures, stop)
-            failures += 1
-            continue
+class Gate:
+    """Whether there is room for more: not while the log refuses, nor while the hub is behind."""
+
+    def __init__(self, behind: Callable[[], int]) -> None:
+        """`behind` tells how many entries the log has that were not offered to clients yet."""
+        self.refusals = 0
+        self._behind = behind
+
+    @property
+    def is_open(self) -> bool:
+        """Whether to receive."""
+        return not self.refusals and self._behind() < MAX_BEHIND
+
+
+class Pipeline:
+    """Moves one queue's messages to the log: one poll while it is empty, more while it is full."""
+
+    def __init__(
+        self, source: Source, status_log: StatusLog, counts: Counts, gate: Gate, *, most_polls: int
+    ) -> None:
+        self.polls = 0
+        self._source = source
+        self._log = status_log
+        self._counts = counts
+        self._gate = gate
+        self._most_polls = most_polls
+        self._stop = asyncio.Event()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until told to stop; lets the polls under way finish."""
+        self._stop = stop
+        async with asyncio.TaskGroup() as tasks:
+            self._open_poll(tasks)
+
+    def _open_poll(self, tasks: asyncio.TaskGroup) -> None:
+        if self.polls < self._most_polls:
+            self.polls += 1
+            tasks.create_task(self._poll(tasks))
+
+    async def _poll(self, tasks: asyncio.TaskGroup) -> None:
+        """Receive again and again; ends when others are enough."""
         failures = 0
-        decoded, refused = _decode(received, source.name, counts)
-        if await _append([event for _, event in decoded], status_log, counts, stop):
-            await source.delete([message for message, _ in decoded])
-            counts["messages_deleted", source.name] += len(decoded)
+        try:
+            while await self._room():
+                try:
+                    received = await self._source.receive()
+                except SourceUnavailable as error:
+                    self._counts["poll_errors", self._source.name] += 1
+                    reason = {"queue": self._source.name, "reason": str(error)}
+                    log.warning("poll failed", extra=reason)
+                    if self.polls > 1:
+                        return
+                    await self._pause(failures)
+                    failures += 1
+                    continue
+                failures = 0
+                if len(received) >= FULL:
+                    self._open_poll(tasks)
+                elif not received and self.polls > 1:
+                    return
+                await self._take(received)
+        finally:
+            self.polls -= 1
+
+    async def _room(self) -> bool:
+        """Wait until there is room for more; False when told to stop."""
+        if not self._stop.is_set() and not self._gate.is_open:
+            self._counts["polls_held_back", self._source.name] += 1
+            log.warning("polling waits: the log or the hub is behind")
+            while not self._stop.is_set() and not self._gate.is_open:  # noqa: ASYNC110 # of two
+                await asyncio.sleep(LOOK_S)
+        return not self._stop.is_set()
+
+    async def _take(self, received: Sequence[Message]) -> None:
+        """Decode, append, acknowledge."""
+        decoded, refused = self._decode(received)
+        if await self._append([event for _, event in decoded]):
+            await self._source.delete([message for message, _ in decoded])
+            self._counts["messages_deleted", self._source.name] += len(decoded)
         else:  # told to stop: another consumer need not wait for the visibility timeout
-            await source.release([message for message, _ in decoded])
+            await self._source.release([message for message, _ in decoded])
         # Malformed messages leave for the dead-letter queue by receives, so: the sooner the better.
         # What follows one in its message group is not held back. It would be received, and
         # counted, as often as the malformed one, and end in the dead-letter queue beside it.
-        await source.release([each for each in refused if each.receive_count <= MAX_RELEASES])
+        await self._source.release([one for one in refused if one.receive_count <= MAX_RELEASES])
 
+    def _decode(
+        self, received: Sequence[Message]
+    ) -> tuple[list[tuple[Message, Event]], list[Message]]:
+        """Tell what can be shown from what can't."""
+        queue = self._source.name
+        decoded: list[tuple[Message, Event]] = []
+        refused: list[Message] = []
+        for message in received:
+            try:
+                decoded.append((message, events.decode(message.body)))
+            except events.Malformed as error:
+                refused.append(message)
+                if message.receive_count <= 1:  # it comes back until the queue gives up on it
+                    self._counts["messages_malformed", queue] += 1
+                    log.warning(
+                        "malformed message left for the dead-letter queue",
+                        extra={"queue": queue, "message_id": message.id, "reason": str(error)},
+                    )
+        self._counts["messages_received", queue] += len(received)
+        return decoded, refused
 
-def _decode(
-    received: Sequence[Message], queue: str, counts: Counts
-) -> tuple[list[tuple[Message, Event]], list[Message]]:
-    """Tell what can be shown from what can't."""
-    decoded: list[tuple[Message, Event]] = []
-    refused: list[Message] = []
-    for message in received:
+    async def _append(self, batch: list[Event]) -> bool:
+        """Have the log commit a batch, however long it takes: until then nothing is received.
+
+        False when told to stop before that; the messages stay in the queue.
+        """
+        failures = 0
+        while batch:
+            try:
+                verdicts = await self._log.append(batch)
+            except LogUnavailable as error:
+                self._counts["log_errors", "append"] += 1
+                reason = {"reason": str(error), "events": len(batch)}
+                log.error("the log refuses", extra=reason)  # noqa: TRY400
+                self._gate.refusals += not failures
+                await self._pause(failures)
+                failures += 1
+                if self._stop.is_set():
+                    return False
+            else:
+                for verdict in verdicts:
+                    self._counts["events", verdict] += 1
+                self._gate.refusals -= bool(failures)
+                break
+        return True
+
+    async def _pause(self, failures: int) -> None:
         try:
-            decoded.append((message, events.decode(message.body)))
-        except events.Malformed as error:
-            refused.append(message)
-            if message.receive_count <= 1:  # it comes back until the queue gives up on it
-                counts["messages_malformed", queue] += 1
-                log.warning(
-                    "malformed message left for the dead-letter queue",
-                    extra={"queue": queue, "message_id": message.id, "reason": str(error)},
-                )
-    counts["messages_received", queue] += len(received)
-    return decoded, refused
-
-
-async def _append(
-    batch: list[Event], status_log: StatusLog, counts: Counts, stop: asyncio.Event
-) -> bool:
-    """Have the log commit a batch, however long it takes: until then nothing more is received.
-
-    False when told to stop before that; the messages stay in the queue.
-    """
-    failures = 0
-    while batch:
-        try:
-            verdicts = await status_log.append(batch)
-        except LogUnavailable as error:
-            counts["log_errors", "append"] += 1
-            log.error("the log refuses", extra={"reason": str(error), "events": len(batch)})  # noqa: TRY400
-            await _pause(failures, stop)
-            failures += 1
-            if stop.is_set():
-                return False
-        else:
-            for verdict in verdicts:
-                counts["events", verdict] += 1
-            break
-    return True
-
-
-async def _pause(failures: int, stop: asyncio.Event) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), RETRY_S[min(failures, len(RETRY_S) - 1)])
-    except TimeoutError:
-        return
+            await asyncio.wait_for(self._stop.wait(), RETRY_S[min(failures, len(RETRY_S) - 1)])
+        except TimeoutError:
+            return

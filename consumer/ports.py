@@ -43,10 +43,10 @@ class Source(Protocol):
         """Wait for messages; an empty list after a while without. Raises `SourceUnavailable`."""
 
     async def delete(self, messages: Sequence[Message]) -> None:
-        """Acknowledge; what fails is tried again, and at worst redelivered. Never raises."""
+        """Acknowledge, soon; what fails is tried again. Waits while too much is pending."""
 
     async def release(self, messages: Sequence[Message]) -> None:
-        """Make visible at once, counting as one receive. Never raises."""
+        """Make visible at once; what fails is visible after its visibility timeout."""
 
 
 class StatusLog(Protocol):
@@ -57,6 +57,8 @@ class StatusLog(Protocol):
     """
 
     epoch: str
+    head: int
+    """The newest place that this process knows to be committed."""
 
     async def append(self, events: Sequence[Event]) -> list[Verdict]:
         """Compare, store and publish as one atomic step; returns after the commit.

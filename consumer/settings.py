@@ -56,8 +56,10 @@ class Settings(BaseSettings):
     """The REST API, stage included, for the dashboard's buttons; none hides them."""
     origins: Annotated[frozenset[str], NoDecode] = frozenset()
     """Origins of other pages that may connect, separated by commas."""
-    polls: int = Field(2, ge=1, le=64)
-    """Long polls at once, per queue."""
+    polls: int = Field(8, ge=1, le=64)
+    """Long polls at once, per queue, at most: one while it is empty."""
+    visibility_s: int = Field(10, ge=2, le=43_200)
+    """How long a message stays invisible that a consumer which is killed had in hand."""
     poll_wait_s: int = Field(20, ge=1, le=20)
     """How long SQS holds a poll open."""
     heartbeat_s: float = Field(20.0, ge=0.05, le=300)

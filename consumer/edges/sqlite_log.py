@@ -69,6 +69,7 @@ class SqliteLog:
         self._retention_ms = round(retention_s * 1000)
         self._retention_events = retention_events
         self._now_ms = now_ms
+        self.head = 0
         self._lock_fd = -1
         self._feeds: set[asyncio.Queue[list[Entry]]] = set()
         self._reading = ThreadPoolExecutor(1, "sqlite-reader")
@@ -214,6 +215,7 @@ class SqliteLog:
     def _publish(self, commits: list[Commit]) -> None:
         appended = [entry for commit in commits for entry in commit.entries]
         if appended:
+            self.head = appended[-1].place
             for feed in self._feeds:
                 feed.put_nowait(appended)
 
@@ -285,6 +287,7 @@ class SqliteLog:
                 "move the file away to begin a new one"
             )
         self.epoch = _meta(connection, "epoch")
+        self.head = int(_meta(connection, "head"))
         return connection
 
     def _unlock(self) -> None:

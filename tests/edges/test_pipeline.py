@@ -3,11 +3,12 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from consumer import pipeline
 from consumer.core.events import Event
 from consumer.core.statuses import Verdict
-from consumer.pipeline import Counts
+from consumer.pipeline import Counts, Gate, Pipeline
 from consumer.ports import LogUnavailable, Message, SourceUnavailable
 from tests.core import examples
 
@@ -66,12 +67,29 @@ def bad(id_: str, receive_count: int = 1) -> Message:
     return Message(id_, "{}", f"handle-{id_}", "g", receive_count)
 
 
+def pipe(
+    source: Any,
+    log: Any,
+    counts: Counts | None = None,
+    *,
+    gate: Gate | None = None,
+    most_polls: int = 1,
+) -> Pipeline:
+    return Pipeline(
+        source,
+        log,
+        Counts() if counts is None else counts,
+        gate or Gate(lambda: 0),
+        most_polls=most_polls,
+    )
+
+
 async def play(source: FakeSource, refusals: int = 0) -> Counts:
     """Run the pipeline until the source is empty."""
     counts = Counts()
     stop = asyncio.Event()
     log = FakeLog(source.story, refusals)
-    task = asyncio.create_task(pipeline.run(source, log, counts, stop))  # type: ignore[arg-type]
+    task = asyncio.create_task(pipe(source, log, counts).run(stop))
     async with asyncio.timeout(10):
         await source.emptied.wait()
         stop.set()
@@ -125,7 +143,7 @@ async def test_told_to_stop_while_the_log_refuses() -> None:
     source = FakeSource([good("a")])
     stop = asyncio.Event()
     log = FakeLog(source.story, refusals=1_000)
-    task = asyncio.create_task(pipeline.run(source, log, Counts(), stop))  # type: ignore[arg-type]
+    task = asyncio.create_task(pipe(source, log).run(stop))
     while "refused" not in source.story:  # noqa: ASYNC110  # one turn of the loop at a time
         await asyncio.sleep(0)
     stop.set()
@@ -142,3 +160,99 @@ async def test_a_failing_poll_is_tried_again() -> None:
     counts = await play(source)
     assert source.story == ["receive", "receive", "receive", "commit 1", "delete a"]
     assert counts["poll_errors", "fake"] == 2
+
+
+class HeldSource:
+    """A queue that answers when it is told to, and knows how many polls are open."""
+
+    name = "held"
+
+    def __init__(self) -> None:
+        self.open: list[asyncio.Future[list[Message]]] = []
+        self.deleted: list[str] = []
+
+    async def receive(self) -> list[Message]:
+        poll: asyncio.Future[list[Message]] = asyncio.get_running_loop().create_future()
+        self.open.append(poll)
+        return await poll
+
+    async def delete(self, messages: Sequence[Message]) -> None:
+        self.deleted += [message.id for message in messages]
+
+    async def release(self, messages: Sequence[Message]) -> None:
+        pass
+
+    async def answer(self, messages: list[Message]) -> None:
+        """To the poll that has waited longest; returns when nothing more happens by itself."""
+        self.open.pop(0).set_result(messages)
+        await settle()
+
+
+async def settle() -> None:
+    """Until what can happen by itself has happened."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def full(start: int) -> list[Message]:
+    return [good(f"m{n}") for n in range(start, start + pipeline.FULL)]
+
+
+async def test_more_polls_while_they_come_back_full_and_one_when_empty() -> None:
+    """Demand sizes the polls: up to the setting, and down to one that waits."""
+    source = HeldSource()
+    stop = asyncio.Event()
+    task = asyncio.create_task(pipe(source, FakeLog([]), most_polls=3).run(stop))
+    await settle()
+    assert len(source.open) == 1
+    seen = []
+    for answer in (full(0), full(10), full(20), [good("x")], [], [], [], []):
+        await source.answer(answer)
+        seen.append(len(source.open))
+    assert seen == [2, 3, 3, 3, 2, 1, 1, 1]
+    assert len(source.deleted) == 31
+    stop.set()
+    await source.answer([])
+    await task
+
+
+async def test_while_the_log_refuses_no_poll_of_any_queue_begins() -> None:
+    """One gate for all: another queue's polls wait too, and go on when the log accepts."""
+    refused, other = HeldSource(), HeldSource()
+    stop, gate = asyncio.Event(), Gate(lambda: 0)
+    counts = Counts()
+    log = FakeLog([], refusals=3)
+    first = asyncio.create_task(pipe(refused, log, gate=gate).run(stop))
+    second = asyncio.create_task(pipe(other, log, counts, gate=gate).run(stop))
+    await settle()
+    await refused.answer([good("a")])
+    assert not gate.is_open
+    await other.answer([])
+    assert other.open == []
+    assert counts["polls_held_back", "held"] == 1
+    async with asyncio.timeout(10):
+        while not (other.open and refused.open):  # noqa: ASYNC110  # when the log has accepted
+            await asyncio.sleep(0.01)
+    assert gate.is_open
+    assert refused.deleted == ["a"]
+    stop.set()
+    await refused.answer([])
+    await other.answer([])
+    await asyncio.gather(first, second)
+
+
+async def test_while_the_hub_is_behind_nothing_is_received() -> None:
+    """Clients first: what is in the log and not sent stays bounded."""
+    behind = pipeline.MAX_BEHIND
+    source, stop = HeldSource(), asyncio.Event()
+    gate = Gate(lambda: behind)
+    task = asyncio.create_task(pipe(source, FakeLog([]), gate=gate).run(stop))
+    await asyncio.sleep(2 * pipeline.LOOK_S)
+    assert source.open == []
+    behind = 0
+    async with asyncio.timeout(10):
+        while not source.open:  # noqa: ASYNC110  # when there is room again
+            await asyncio.sleep(0.01)
+    stop.set()
+    await source.answer([])
+    await task

@@ -1,15 +1,19 @@
 """SQS as a source, against moto's."""
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import aioboto3
 import pytest
 from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
 from moto.server import ThreadedMotoServer
 
 from consumer.edges.sqs import SqsQueue
 from consumer.ports import Message, SourceUnavailable
+
+VISIBILITY_S = 600
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +52,7 @@ async def send(client: Any, url: str, *bodies: str) -> None:
 
 
 def queue(client: Any, url: str) -> SqsQueue:
-    return SqsQueue("status", url, client, client, poll_wait_s=0)
+    return SqsQueue("status", url, client, client, poll_wait_s=0, visibility_s=VISIBILITY_S)
 
 
 async def visible(client: Any, url: str) -> tuple[int, int]:
@@ -82,8 +86,9 @@ async def test_what_is_deleted_is_gone_and_what_is_released_comes_back(
     assert len(received) == 12
     assert await visible(client, url) == (0, 12)
     await source.delete(received[:11])
-    assert await visible(client, url) == (0, 1)
-    await source.release(received[11:])
+    await source.close(5)
+    assert source.in_hand == 0
+    assert await visible(client, url) == (1, 0), "the last one was given back"
     (again,) = await source.receive()
     assert (again.body, again.receive_count) == ("m11", 2)
 
@@ -104,49 +109,165 @@ async def test_a_queue_that_is_not_there_is_unavailable(client: Any, url: str) -
     assert not source.has_answered
 
 
-class FailingDeletes:
-    """A client whose deletes fail: as a whole, in part, and for good."""
+class FakeSqs:
+    """A client that answers as it is told, and writes down what it was asked."""
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
-        self.sent: list[list[str]] = []
+        self.calls: list[tuple[str, Any]] = []
+
+    async def receive_message(self, **asked: Any) -> Any:
+        return self._answer("receive", asked)
 
     async def delete_message_batch(self, QueueUrl: str, Entries: Any) -> Any:  # noqa: N803
-        self.sent.append([entry["ReceiptHandle"] for entry in Entries])
-        answer = self.answers.pop(0)
+        return self._answer("delete", [entry["ReceiptHandle"] for entry in Entries])
+
+    async def change_message_visibility_batch(self, QueueUrl: str, Entries: Any) -> Any:  # noqa: N803
+        told = [(entry["ReceiptHandle"], entry["VisibilityTimeout"]) for entry in Entries]
+        return self._answer("change", told)
+
+    def _answer(self, call: str, asked: Any) -> Any:
+        self.calls.append((call, asked))
+        answer = self.answers.pop(0) if self.answers else {}
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    def asked(self, call: str) -> list[Any]:
+        return [asked for name, asked in self.calls if name == call]
+
+
+def fake_queue(client: FakeSqs, url: str = "q.fifo", visibility_s: int = VISIBILITY_S) -> SqsQueue:
+    return SqsQueue("status", url, client, client, poll_wait_s=0, visibility_s=visibility_s)  # type: ignore[arg-type]
 
 
 def failed(id_: str, *, ours: bool) -> dict[str, Any]:
     return {"Failed": [{"Id": id_, "SenderFault": ours, "Code": "x"}]}
 
 
+def answer(*handles: str) -> dict[str, Any]:
+    return {"Messages": [{"MessageId": h, "Body": "", "ReceiptHandle": h} for h in handles]}
+
+
 MESSAGES = [Message(str(n), "", f"h{n}", None, 1) for n in range(3)]
 THROTTLED = ClientError({"Error": {"Code": "RequestThrottled"}}, "DeleteMessageBatch")
 
 
-async def test_a_delete_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only what failed is sent again."""
-    monkeypatch.setattr("consumer.edges.sqs.DELETE_RETRY_S", (0.0, 0.0))
-    client = FailingDeletes(THROTTLED, failed("1", ours=False), {})
-    await SqsQueue("status", "", None, client, poll_wait_s=0).delete(MESSAGES)  # type: ignore[arg-type]
-    assert client.sent == [["h0", "h1", "h2"], ["h0", "h1", "h2"], ["h1"]]
+@pytest.fixture
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumer.edges.batches.RETRY_S", (0.0,))
+
+
+@pytest.mark.usefixtures("_quick")
+async def test_a_delete_that_fails_is_tried_again_for_as_long_as_it_takes() -> None:
+    """As a whole or in part, and only what failed: else it ends in the dead-letter queue."""
+    troubles = [THROTTLED, OSError("reset"), TimeoutError(), ResponseParserError("html")] * 5
+    client = FakeSqs(*troubles, failed("1", ours=False), {})
+    source = fake_queue(client)
+    await source.delete(MESSAGES)
+    await source.close(5)
+    assert client.asked("delete") == [["h0", "h1", "h2"]] * 21 + [["h1"]]
 
 
 async def test_an_expired_receipt_handle_is_not_tried_again() -> None:
     """The message is visible again, and comes back as a repeat."""
-    client = FailingDeletes(failed("0", ours=True))
-    await SqsQueue("status", "", None, client, poll_wait_s=0).delete(MESSAGES)  # type: ignore[arg-type]
-    assert len(client.sent) == 1
+    client = FakeSqs(failed("0", ours=True))
+    source = fake_queue(client)
+    await source.delete(MESSAGES)
+    await source.close(5)
+    assert len(client.asked("delete")) == 1
 
 
-async def test_deletes_give_up_in_the_end(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The queue redelivers; the operator is told."""
-    monkeypatch.setattr("consumer.edges.sqs.DELETE_RETRY_S", (0.0,))
-    client = FailingDeletes(THROTTLED, OSError("reset"))
-    await SqsQueue("status", "", None, client, poll_wait_s=0).delete(MESSAGES)  # type: ignore[arg-type]
-    assert "redeliver" in caplog.text
+async def test_an_answer_that_was_lost_is_asked_for_again() -> None:
+    """By the attempt's id, which is then used up; another attempt has another."""
+    client = FakeSqs(OSError("reset"), answer("h1"), answer())
+    source = fake_queue(client)
+    with pytest.raises(SourceUnavailable):
+        await source.receive()
+    await source.receive()
+    await source.receive()
+    lost, again, next_ = (asked["ReceiveRequestAttemptId"] for asked in client.asked("receive"))
+    assert lost == again != next_
+
+
+async def test_a_refusal_was_no_lost_answer() -> None:
+    """SQS said no: nothing was handed out."""
+    refusal = ClientError(
+        {"Error": {"Code": "x"}, "ResponseMetadata": {"HTTPStatusCode": 400}},  # type: ignore[typeddict-item]
+        "ReceiveMessage",
+    )
+    client = FakeSqs(refusal, answer())
+    source = fake_queue(client)
+    with pytest.raises(SourceUnavailable):
+        await source.receive()
+    await source.receive()
+    first, second = (asked["ReceiveRequestAttemptId"] for asked in client.asked("receive"))
+    assert first != second
+
+
+async def test_standard_queues_know_no_attempts() -> None:
+    """SQS refuses the parameter there."""
+    client = FakeSqs(answer())
+    await fake_queue(client, "q").receive()
+    assert "ReceiveRequestAttemptId" not in client.asked("receive")[0]
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not holds():  # noqa: ASYNC110  # a fake of another's process
+            await asyncio.sleep(0.005)
+
+
+async def test_what_is_in_hand_stays_invisible(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Extended while it waits, not once it is deleted, and not for ever."""
+    monkeypatch.setattr("consumer.edges.sqs.HOLD_S", 0.3)
+    client = FakeSqs(answer("h1", "h2"))
+    source = SqsQueue("status", "q", client, client, poll_wait_s=0, visibility_s=0.04)  # type: ignore[arg-type]
+    first, _ = await source.receive()
+    keeping = asyncio.create_task(source.keep())
+    await until(lambda: bool(client.asked("change")))
+    assert client.asked("change")[0] == [("h1", 0.04), ("h2", 0.04)]
+    await source.delete([first])
+    await until(lambda: [("h2", 0.04)] in client.asked("change"))
+    await until(lambda: source.in_hand == 0)
+    extended = len(client.asked("change"))
+    await asyncio.sleep(0.1)
+    assert len(client.asked("change")) == extended
+    keeping.cancel()
+
+
+async def test_a_stale_receipt_handle_is_not_extended_again() -> None:
+    """Another consumer has the message, or it is gone."""
+    client = FakeSqs(answer("h1"), failed("0", ours=True))
+    source = SqsQueue("status", "q", client, client, poll_wait_s=0, visibility_s=0.02)  # type: ignore[arg-type]
+    await source.receive()
+    keeping = asyncio.create_task(source.keep())
+    await until(lambda: source.in_hand == 0)
+    keeping.cancel()
+    assert len(client.asked("change")) == 1
+
+
+async def test_what_is_released_is_extended_no_more() -> None:
+    """It is to be visible at once, and stay so."""
+    client = FakeSqs(answer("h1"))
+    source = fake_queue(client)
+    await source.release(await source.receive())
+    assert source.in_hand == 0
+    await source.close(5)
+    assert client.asked("change") == [[("h1", 0)]]
+
+
+@pytest.mark.usefixtures("_quick")
+async def test_at_the_end_deletes_go_first_and_the_rest_is_given_back() -> None:
+    """A delete that cannot be sent in time is given up, and its message given back."""
+    client = FakeSqs(answer("h1", "h2"), {})
+    source = fake_queue(client)
+    first, _ = await source.receive()
+    await source.delete([first])
+    await source.close(5)
+    assert client.calls[1:] == [("delete", ["h1"]), ("change", [("h2", 0)])]
+    client = FakeSqs(answer("h1"), *[THROTTLED] * 10_000)
+    source = fake_queue(client)
+    await source.delete(await source.receive())
+    await source.close(0.05)
+    assert client.asked("change") == [[("h1", 0)]]
