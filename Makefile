@@ -12,7 +12,7 @@ PY := .venv/bin/python
 NPM := .venv/bin/npm --silent --ignore-scripts --omit-lockfile-registry-resolved \
 	--no-audit --no-fund --no-update-notifier --cache $(CURDIR)/.local/npm
 
-.PHONY: help demo test test-long lint format openapi lock clean
+.PHONY: help demo test test-long soak lint format openapi lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -27,6 +27,10 @@ test: $(PRODUCT) $(TOOLS) $(NODE) ## All tests
 
 test-long: export LONG = 1
 test-long: test ## All tests, with more examples and the real Apache Velocity
+
+soak: $(PRODUCT) $(TOOLS) ## Every promise under every trouble: a report (SEED=, RUNS=, ONLY=, MINUTES=)
+	$(PY) -m tests.soak $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS)) \
+		$(if $(ONLY),--only $(ONLY)) $(if $(MINUTES),--minutes $(MINUTES))
 
 lint: $(PRODUCT) $(TOOLS) ## ruff, mypy, import contracts, cfn-lint, sam validate
 	.venv/bin/ruff check

@@ -10,8 +10,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import aioboto3
 from aiobotocore.config import AioConfig
 
+from consumer.edges.executions import Executions
+from consumer.edges.fleet import Fleet
 from consumer.edges.http import Site
 from consumer.edges.metrics import Metrics, MetricsServer
+from consumer.edges.reconcile import Learned, Reconciler
 from consumer.edges.server import Server
 from consumer.edges.sqlite_log import SqliteLog
 from consumer.edges.sqs import SqsQueue
@@ -24,6 +27,11 @@ log = logging.getLogger(__name__)
 
 PRUNE_S = 60.0
 FLUSH_S = 5.0  # for the deletes that are pending at the end, and for what is given back
+
+# The service queue waits for EC2's answer: two attempts of 7 s are less than a drain may take.
+BRIEF = AioConfig(
+    connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2}
+)
 
 
 class App:
@@ -74,21 +82,47 @@ class App:
             port = await server.listen(settings.host, settings.port)
             log.info("listening", extra={"port": port, "metrics_port": metrics.port})
             self.queues = await stack.enter_async_context(_open_queues(settings))
-            await self._serve(server)
+            await self._serve(server, await stack.enter_async_context(self._asking()))
         log.info("stopped")
 
-    async def _serve(self, server: Server) -> None:
+    @asynccontextmanager
+    async def _asking(self) -> AsyncIterator[tuple[Fleet, Reconciler]]:
+        """What asks EC2 and Step Functions."""
+        settings = self.settings
+        session = aioboto3.Session()
+        async with (
+            session.client("ec2", config=BRIEF) as ec2,
+            session.client("stepfunctions", config=BRIEF) as states,
+        ):
+            fleet = Fleet(ec2, settings.tag, self.counts, now_ms=_now_ms)
+            reconciler = Reconciler(
+                Learned(self.status_log, self.gate, self.counts),
+                self.hub,
+                fleet,
+                Executions(states, settings.quiet_s, now_ms=_now_ms),
+                is_drained=self._is_drained,
+                sweep_s=settings.sweep_s,
+            )
+            yield fleet, reconciler
+
+    async def _is_drained(self) -> bool:
+        return all([await queue.is_drained() for queue in self.queues])
+
+    async def _serve(self, server: Server, asking: tuple[Fleet, Reconciler]) -> None:
         """Run every task; when one fails, so does the process."""
+        fleet, reconciler = asking
         async with asyncio.TaskGroup() as tasks:
             services = [
                 tasks.create_task(service)
                 for service in (
                     *(self.hub.follow(), server.beat(), server.sweep(), self._prune()),
                     *(queue.keep() for queue in self.queues),
+                    reconciler.run(),
                 )
             ]
             pipelines = [
-                tasks.create_task(self._pipeline(queue).run(self.stop)) for queue in self.queues
+                tasks.create_task(self._pipeline(queue, fleet).run(self.stop))
+                for queue in self.queues
             ]
             await self.stop.wait()
             log.info("draining")
@@ -102,9 +136,15 @@ class App:
             for task in services:
                 task.cancel()
 
-    def _pipeline(self, queue: SqsQueue) -> Pipeline:
-        most_polls = self.settings.polls
-        return Pipeline(queue, self.status_log, self.counts, self.gate, most_polls=most_polls)
+    def _pipeline(self, queue: SqsQueue, fleet: Fleet) -> Pipeline:
+        return Pipeline(
+            queue,
+            self.status_log,
+            self.counts,
+            self.gate,
+            choose=fleet.shown,
+            most_polls=self.settings.polls,
+        )
 
     async def _prune(self) -> None:
         while True:

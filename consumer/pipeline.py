@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from consumer.core import events
@@ -21,6 +21,8 @@ MAX_BEHIND: Final = 10_000  # entries in the log and not yet sent: × ~2 kB = 20
 LOOK_S: Final = 0.05  # how often one looks whether there is room again
 Counts = Counter[tuple[str, str]]
 """What happened, by metric and label."""
+Choose = Callable[[Sequence[Event]], Awaitable[list[Event]]]
+"""Which events are for our viewers; the others are acknowledged and not appended."""
 
 
 class Gate:
@@ -41,13 +43,21 @@ class Pipeline:
     """Moves one queue's messages to the log: one poll while it is empty, more while it is full."""
 
     def __init__(
-        self, source: Source, status_log: StatusLog, counts: Counts, gate: Gate, *, most_polls: int
+        self,
+        source: Source,
+        status_log: StatusLog,
+        counts: Counts,
+        gate: Gate,
+        *,
+        choose: Choose,
+        most_polls: int,
     ) -> None:
         self.polls = 0
         self._source = source
         self._log = status_log
         self._counts = counts
         self._gate = gate
+        self._choose = choose
         self._most_polls = most_polls
         self._stop = asyncio.Event()
 
@@ -97,9 +107,9 @@ class Pipeline:
         return not self._stop.is_set()
 
     async def _take(self, received: Sequence[Message]) -> None:
-        """Decode, append, acknowledge."""
+        """Decode, choose, append, acknowledge."""
         decoded, refused = self._decode(received)
-        if await self._append([event for _, event in decoded]):
+        if await self._append(await self._choose([event for _, event in decoded])):
             await self._source.delete([message for message, _ in decoded])
             self._counts["messages_deleted", self._source.name] += len(decoded)
         else:  # told to stop: another consumer need not wait for the visibility timeout

@@ -67,6 +67,13 @@ class Settings(BaseSettings):
     """How long events are kept, and ended executions shown."""
     retention_events: int = Field(1_000_000, ge=1)
     """How many events are kept at most: × ~1 kB ≈ 1 GB of disk."""
+    instance_tag: str = "statuswire=managed"
+    """Which instances are shown: those with this tag, `key=value`; `*` shows all."""
+    sweep_s: float = Field(300.0, ge=1, le=86_400)
+    """How often EC2 is asked for all of them."""
+    quiet_s: float = Field(60.0, ge=1, le=86_400)
+    """How long a Standard execution may be silent before Step Functions is asked about it: its
+    delay (29 s), a look (15 s) and a failing publish (3 s) make 47 s."""
     drain_s: float = Field(22.0, ge=1, le=600)
     """How long a shutdown waits for polls under way. With the 5 s that clients have to go, the
     default stays below the 30 s after which supervisors kill."""
@@ -99,6 +106,14 @@ class Settings(BaseSettings):
             raise ValueError(f"must be longer than {PREFIX}POLL_WAIT_S")
         return value
 
+    @field_validator("instance_tag")
+    @classmethod
+    def _is_a_tag(cls, value: str) -> str:
+        key, _, wanted = value.partition("=")
+        if value != "*" and not (key and wanted):
+            raise ValueError("must be key=value, or * for all instances")
+        return value
+
     @field_validator("log")
     @classmethod
     def _is_a_log(cls, value: str) -> str:
@@ -123,6 +138,12 @@ class Settings(BaseSettings):
     def log_path(self) -> Path:
         """The SQLite log's file."""
         return Path(self.log.removeprefix("sqlite:"))
+
+    @property
+    def tag(self) -> tuple[str, str] | None:
+        """Key and value of the tag that shown instances carry; None where all are shown."""
+        key, _, value = self.instance_tag.partition("=")
+        return None if self.instance_tag == "*" else (key, value)
 
 
 def read() -> Settings:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from consumer.core import watch
-from consumer.core.events import Event, decode_stored
+from consumer.core.events import Event, decode_stored, encode
 
 _OP_TEXT_FIN: Final = 0x81  # RFC 6455, section 5.2: FIN and opcode 1
 
@@ -27,6 +27,18 @@ class Entry(Struct, frozen=True):
     """Every watch pattern that it matches."""
     frame: bytes
     """Its `status` frame, WebSocket header included: the same bytes for every client."""
+
+    def told_by(self, late: "Entry") -> "Entry":
+        """This entry, with the instance that a late one of its key tells of, if it had none.
+
+        For snapshots. The frame stays as it was sent.
+        """
+        if self.event.instance_id is not None or late.event.instance_id is None:
+            return self
+        event = msgspec.structs.replace(self.event, instance_id=late.event.instance_id)
+        return msgspec.structs.replace(
+            self, event=event, payload=encode(event), patterns=watch.matching(event)
+        )
 
 
 def stored(epoch: str, place: int, payload: bytes, *, late: bool) -> Entry:

@@ -6,7 +6,7 @@ The order is total, so any order of arrival ends in the same status. Pure: no I/
 from enum import StrEnum
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from consumer.core.events import EXECUTION_ENDINGS, Event
 
@@ -35,6 +35,8 @@ class Standing(Struct, frozen=True):
     status: str
     error: str | None
     order: Order
+    instance_id: str | None = None
+    """The instance that an execution is about, once anyone has told."""
 
 
 _LIFECYCLE: Final = {
@@ -62,14 +64,27 @@ def judge(event: Event, current: Standing | None) -> tuple[Verdict, Standing]:
     """What becomes of an event never seen before, and where its key stands afterwards."""
     place = order(event)
     if current is None:
-        return Verdict.APPENDED, Standing(event.status, event.error, place)
+        return Verdict.APPENDED, Standing(event.status, event.error, place, event.instance_id)
     newest = place > current.order
+    first, second = (event, current) if newest else (current, event)
+    instance_id = first.instance_id or second.instance_id
     if _confirms(event, current):
-        confirmed = Standing(current.status, current.error, max(place, current.order))
-        return Verdict.CONFIRMATION, confirmed
+        last = max(place, current.order)
+        return Verdict.CONFIRMATION, Standing(current.status, current.error, last, instance_id)
     if newest:
-        return Verdict.APPENDED, Standing(event.status, event.error, place)
-    return Verdict.LATE, current
+        return Verdict.APPENDED, Standing(event.status, event.error, place, instance_id)
+    return Verdict.LATE, structs.replace(current, instance_id=instance_id)
+
+
+def complete(event: Event, standing: Standing) -> Event:
+    """The event with the instance that others of its key told of, if it has none itself.
+
+    EventBridge leaves a long input out, and with it the instance:
+    https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+    """
+    if event.instance_id == standing.instance_id or event.instance_id is not None:
+        return event
+    return structs.replace(event, instance_id=standing.instance_id)
 
 
 def _rank(event: Event) -> int:

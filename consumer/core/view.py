@@ -20,9 +20,12 @@ class View:
         return len(self._newest)
 
     def apply(self, entry: Entry) -> None:
-        """Take an entry in; a late one changes nothing."""
+        """Take an entry in; of a late one nothing but the instance, where it was not known."""
         if entry.late:
-            return
+            newest = self._newest.get(entry.key)
+            if newest is None or newest.told_by(entry) is newest:
+                return
+            entry = newest.told_by(entry)
         self._drop(entry.key)
         self._newest[entry.key] = entry
         for pattern in entry.patterns:

@@ -21,10 +21,16 @@ class GroupCommit(Generic[R]):
     """Runs pieces of work, each wholly or not at all, in the order in which they were given."""
 
     def __init__(
-        self, connection: sqlite3.Connection, committed: Callable[[list[R]], None]
+        self,
+        connection: sqlite3.Connection,
+        durable: Callable[[list[R]], None],
+        committed: Callable[[list[R]], None],
     ) -> None:
-        """`committed` is told on the event loop what a commit made, before those who wait."""
+        """Both are told what a commit made: first `durable`, on the writer's thread, and not to
+        raise; then `committed`, on the event loop, before those who wait.
+        """
         self._connection = connection
+        self._durable = durable
         self._committed = committed
         self._loop = asyncio.get_running_loop()
         self._waiting: queue.SimpleQueue[tuple[Work[R], asyncio.Future[R]] | None] = (
@@ -67,6 +73,7 @@ class GroupCommit(Generic[R]):
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
         else:
+            self._durable(results)
             self._loop.call_soon_threadsafe(self._tell, futures, results)
 
     def _tell(self, futures: list[asyncio.Future[R]], results: list[R]) -> None:

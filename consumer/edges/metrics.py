@@ -18,6 +18,12 @@ COUNTERS: Final = {
     "poll_errors": ("Polls that SQS did not answer as it should", "queue"),
     "log_errors": ("Times that the log refused", "operation"),
     "events": ("Events by what became of them", "verdict"),
+    "events_not_shown": (
+        "Events of instances without the tag, or of which EC2 did not answer whether they have it",
+        "reason",
+    ),
+    "reconciled": ("What the reconciler learned, by what became of it", "verdict"),
+    "reconcile_errors": ("Questions of the reconciler that were not answered", "about"),
     "connections_opened": ("WebSocket connections accepted", ""),
     "connections_closed": ("Connections closed, by our code, `client` or `none`", "code"),
     "messages_from_clients": ("Messages that clients sent", ""),

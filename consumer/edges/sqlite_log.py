@@ -6,9 +6,6 @@ nothing is published before the commit. `synchronous=FULL` makes each commit sur
 """
 
 import asyncio
-import fcntl
-import os
-import secrets
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,26 +19,20 @@ from consumer.core.entries import Entry
 from consumer.core.events import Event
 from consumer.core.statuses import Standing, Verdict
 from consumer.edges.group_commit import GroupCommit, Work
+from consumer.edges.sqlite_file import (
+    LogFile,
+    LogUnusable,
+    checksum,
+    connect,
+    meta,
+    set_meta,
+)
 from consumer.ports import LogUnavailable, Trimmed
 
-SCHEMA_VERSION: Final = 1
+__all__ = ["LogUnusable", "SqliteLog"]
+
 READ_ENTRIES: Final = 100  # × ~600 B = 60 kB, a chunk of a replay; × 16 kB = 1.6 MB at the most
 LAST_PLACE: Final = 2**63 - 1
-_SCHEMA: Final = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE entries (
-    place INTEGER PRIMARY KEY, key TEXT NOT NULL, late INTEGER NOT NULL,
-    time_ms INTEGER NOT NULL, payload BLOB NOT NULL
-);
-CREATE INDEX entries_by_key ON entries (key, place);
-CREATE TABLE keys (
-    key TEXT PRIMARY KEY, standing BLOB NOT NULL, place INTEGER NOT NULL,
-    ended_ms INTEGER, payload BLOB
-) WITHOUT ROWID;
-CREATE INDEX keys_by_end ON keys (ended_ms) WHERE ended_ms IS NOT NULL;
-CREATE TABLE seen (identity TEXT PRIMARY KEY, time_ms INTEGER NOT NULL) WITHOUT ROWID;
-CREATE INDEX seen_by_time ON seen (time_ms);
-"""
 
 T = TypeVar("T")
 
@@ -51,10 +42,6 @@ class Commit(NamedTuple):
 
     result: Any
     entries: list[Entry]
-
-
-class LogUnusable(Exception):
-    """The file cannot be used as a log. The operator must act."""
 
 
 class SqliteLog:
@@ -70,25 +57,17 @@ class SqliteLog:
         self._retention_events = retention_events
         self._now_ms = now_ms
         self.head = 0
-        self._lock_fd = -1
+        self._file = LogFile(path)
         self._feeds: set[asyncio.Queue[list[Entry]]] = set()
         self._reading = ThreadPoolExecutor(1, "sqlite-reader")
 
     async def open(self) -> None:
         """Open or create the file, which one process may have open. Raises `LogUnusable`."""
-        self._lock_fd = _lock(self._path)
-        try:
-            self._connection = self._prepare()
-            self._reader = _connect(self._path)
-        except sqlite3.Error as error:
-            self._unlock()
-            raise LogUnusable(
-                f"{self._path} cannot be used as a log ({error}); move it away to begin a new one"
-            ) from error
-        except LogUnusable:
-            self._unlock()
-            raise
-        self._writer = GroupCommit(self._connection, self._publish)
+        self._connection = self._file.open()
+        self._reader = connect(self._path)
+        self.epoch = meta(self._connection, "epoch")
+        self.head = int(meta(self._connection, "head"))
+        self._writer = GroupCommit(self._connection, self._note, self._publish)
 
     async def close(self) -> None:
         """Finish what was given to the writer, then close the file."""
@@ -96,7 +75,7 @@ class SqliteLog:
         self._reading.shutdown(wait=True)
         self._reader.close()
         self._connection.close()
-        self._unlock()
+        self._file.close()
 
     async def append(self, batch: Sequence[Event]) -> list[Verdict]:
         """See `StatusLog.append`."""
@@ -143,35 +122,37 @@ class SqliteLog:
     def _take(self, connection: sqlite3.Connection, batch: Sequence[Event]) -> Commit:
         """Judge and store a batch; within the writer's transaction."""
         now_ms = self._now_ms()
-        head = int(_meta(connection, "head"))
+        head = int(meta(connection, "head"))
         commit = Commit([], [])
         for event in batch:
             time_ms = events.milliseconds(event.time)
             if time_ms < now_ms - self._retention_ms:
                 commit.result.append(Verdict.EXPIRED)
                 continue
-            verdict, payload = self._judge(connection, event, time_ms)
+            # Of an event from the future, only our own clock can say when it grows old.
+            aged_from_ms = min(time_ms, now_ms)
+            verdict, told = self._judge(connection, event, aged_from_ms)
             commit.result.append(verdict)
             if verdict.is_sent:
                 head += 1
                 late = verdict is Verdict.LATE
-                entry = entries.committed(self.epoch, head, event, payload, late=late)
-                # Of an event from the future, only our own clock can say when it grows old.
-                self._store(connection, entry, time_ms, aged_from_ms=min(time_ms, now_ms))
+                payload = events.encode(told)
+                entry = entries.committed(self.epoch, head, told, payload, late=late)
+                self._store(connection, entry, time_ms, aged_from_ms)
                 commit.entries.append(entry)
         # The head outlives the entries: trimmed to none, places still go on rising.
-        connection.execute("UPDATE meta SET value = ? WHERE name = 'head'", (str(head),))
+        set_meta(connection, "head", head)
         return commit
 
     def _judge(
-        self, connection: sqlite3.Connection, event: Event, time_ms: int
-    ) -> tuple[Verdict, bytes]:
-        """What becomes of an event, and its JSON if it is sent; keeps its key's standing."""
+        self, connection: sqlite3.Connection, event: Event, aged_from_ms: int
+    ) -> tuple[Verdict, Event]:
+        """What becomes of an event, and as what it is told; keeps its key's standing."""
         new = connection.execute(
-            "INSERT OR IGNORE INTO seen VALUES (?, ?)", (event.identity, time_ms)
+            "INSERT OR IGNORE INTO seen VALUES (?, ?)", (event.identity, aged_from_ms)
         )
         if not new.rowcount:
-            return Verdict.REPEAT, b""
+            return Verdict.REPEAT, event
         row = connection.execute("SELECT standing FROM keys WHERE key = ?", (event.key,)).fetchone()
         current = None if row is None else _STANDING.decode(row[0])
         verdict, standing = statuses.judge(event, current)
@@ -181,20 +162,35 @@ class SqliteLog:
                 " ON CONFLICT (key) DO UPDATE SET standing = excluded.standing",
                 (event.key, msgspec.json.encode(standing)),
             )
-        return verdict, events.encode(event) if verdict.is_sent else b""
+        return verdict, statuses.complete(event, standing)
 
-    @staticmethod
     def _store(
-        connection: sqlite3.Connection, entry: Entry, time_ms: int, *, aged_from_ms: int
+        self, connection: sqlite3.Connection, entry: Entry, time_ms: int, aged_from_ms: int
     ) -> None:
+        crc = checksum(entry.place, entry.late, entry.payload)
         connection.execute(
-            "INSERT INTO entries VALUES (?, ?, ?, ?, ?)",
-            (entry.place, entry.key, entry.late, aged_from_ms, entry.payload),
+            "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)",
+            (entry.place, entry.key, entry.late, aged_from_ms, entry.payload, crc),
         )
-        if not entry.late:
+        if entry.late:
+            self._learn(connection, entry)
+        else:
+            ended_ms = time_ms if entry.event.terminal else None
             connection.execute(
-                "UPDATE keys SET place = ?, ended_ms = ?, payload = ? WHERE key = ?",
-                (entry.place, time_ms if entry.event.terminal else None, entry.payload, entry.key),
+                "UPDATE keys SET place = ?, ended_ms = ?, payload = ?, crc = ? WHERE key = ?",
+                (entry.place, ended_ms, entry.payload, crc, entry.key),
+            )
+
+    def _learn(self, connection: sqlite3.Connection, late: Entry) -> None:
+        """Let what stands know the instance that a late entry tells, as the view does."""
+        row = connection.execute(
+            "SELECT place, payload, 0, crc FROM keys WHERE key = ?", (late.key,)
+        ).fetchone()
+        newest = self._entry(*row)
+        if (told := newest.told_by(late)) is not newest:
+            connection.execute(
+                "UPDATE keys SET payload = ?, crc = ? WHERE key = ?",
+                (told.payload, checksum(told.place, 0, told.payload), told.key),
             )
 
     def _prune(self, connection: sqlite3.Connection) -> Commit:
@@ -203,14 +199,19 @@ class SqliteLog:
         young = connection.execute(
             "SELECT place FROM entries WHERE time_ms >= ? ORDER BY place LIMIT 1", (horizon_ms,)
         ).fetchone()
-        head = int(_meta(connection, "head"))
+        head = int(meta(connection, "head"))
         aged = head if young is None else young[0] - 1
         floor = max(self._floor(connection), aged, head - self._retention_events)
         connection.execute("DELETE FROM entries WHERE place <= ?", (floor,))
-        connection.execute("UPDATE meta SET value = ? WHERE name = 'floor'", (str(floor),))
+        set_meta(connection, "floor", floor)
         connection.execute("DELETE FROM seen WHERE time_ms < ?", (horizon_ms,))
         connection.execute("DELETE FROM keys WHERE ended_ms < ?", (horizon_ms,))
         return Commit(horizon_ms, [])
+
+    def _note(self, commits: list[Commit]) -> None:
+        """Before any of it is sent: what clients know must be in the note."""
+        if appended := [entry for commit in commits for entry in commit.entries]:
+            self._file.note(self.epoch, appended[-1].place)
 
     def _publish(self, commits: list[Commit]) -> None:
         appended = [entry for commit in commits for entry in commit.entries]
@@ -222,7 +223,7 @@ class SqliteLog:
     async def _write(self, work: Work[Commit]) -> Any:
         try:
             return (await self._writer.run(work)).result
-        except sqlite3.Error as error:
+        except (sqlite3.Error, msgspec.DecodeError) as error:
             raise LogUnavailable(f"{self._path}: {error}") from error
 
     # The reader's side.
@@ -237,9 +238,11 @@ class SqliteLog:
     def _newest(self, connection: sqlite3.Connection) -> tuple[int, list[Entry]]:
         with connection:
             connection.execute("BEGIN")  # one view of the file for both
-            head = _meta(connection, "head")
-            rows = connection.execute("SELECT place, payload FROM keys ORDER BY place").fetchall()
-        return int(head), [entries.stored(self.epoch, *row, late=False) for row in rows]
+            head = meta(connection, "head")
+            rows = connection.execute(
+                "SELECT place, payload, 0, crc FROM keys ORDER BY place"
+            ).fetchall()
+        return int(head), [self._entry(*row) for row in rows]
 
     def _entries(self, connection: sqlite3.Connection, after: int, upto: int) -> list[Entry]:
         found = self._select(
@@ -255,66 +258,17 @@ class SqliteLog:
     def _select(
         self, connection: sqlite3.Connection, where: str, values: tuple[Any, ...]
     ) -> list[Entry]:
-        query = f"SELECT place, payload, late FROM entries WHERE {where}"  # noqa: S608  # constants
-        rows = connection.execute(query, values)
-        return [
-            entries.stored(self.epoch, place, payload, late=bool(late))
-            for place, payload, late in rows
-        ]
+        query = f"SELECT place, payload, late, crc FROM entries WHERE {where}"  # noqa: S608  # constants
+        return [self._entry(*row) for row in connection.execute(query, values)]
+
+    def _entry(self, place: int, payload: bytes, late: int, crc: int) -> Entry:
+        if checksum(place, late, payload) != crc:
+            raise sqlite3.DatabaseError(f"the entry at place {place} is damaged")
+        return entries.stored(self.epoch, place, payload, late=bool(late))
 
     @staticmethod
     def _floor(connection: sqlite3.Connection) -> int:
-        return int(_meta(connection, "floor"))
-
-    # Opening.
-
-    def _prepare(self) -> sqlite3.Connection:
-        connection = _connect(self._path)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};")
-            connection.executemany(
-                "INSERT INTO meta VALUES (?, ?)",
-                # A new file is a new epoch: no cursor of another may be taken for one of its own.
-                [("epoch", secrets.token_hex(4)), ("head", "0"), ("floor", "0")],
-            )
-            connection.execute("COMMIT")
-        elif version != SCHEMA_VERSION:
-            raise LogUnusable(
-                f"{self._path} has schema version {version}, this release reads {SCHEMA_VERSION}; "
-                "move the file away to begin a new one"
-            )
-        self.epoch = _meta(connection, "epoch")
-        self.head = int(_meta(connection, "head"))
-        return connection
-
-    def _unlock(self) -> None:
-        os.close(self._lock_fd)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-
-
-def _meta(connection: sqlite3.Connection, name: str) -> str:
-    value: str = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()[0]
-    return value
-
-
-def _lock(path: Path) -> int:
-    """Keep other processes out: their appends would never reach our change feed."""
-    try:
-        descriptor = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise LogUnusable(f"{path}: {error.strerror}; is its folder there and writable?") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise LogUnusable(f"{path} is in use by another consumer") from error
-    return descriptor
+        return int(meta(connection, "floor"))
 
 
 _STANDING: Final = msgspec.json.Decoder(Standing)

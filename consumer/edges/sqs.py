@@ -11,11 +11,10 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from aiohttp import ClientError as HttpError
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
+from botocore.exceptions import ClientError
 from msgspec import Struct
 
+from consumer.edges import aws
 from consumer.edges.batches import MAX_BATCH, Batches
 from consumer.ports import Message, SourceUnavailable
 
@@ -26,10 +25,9 @@ log = logging.getLogger(__name__)
 
 HOLD_S: Final = 600.0  # the longest that a message is kept invisible while it waits for the log
 ATTEMPT_S: Final = 240.0  # SQS knows an attempt for 5 minutes (ReceiveMessage's API reference)
-_FAILURES: Final = (
-    *(BotoCoreError, ClientError, ResponseParserError, HttpError),
-    *(OSError, TimeoutError, KeyError, ValueError),  # the last two: an answer that is none
-)
+SETTLE_S: Final = 1.0  # for what is in hand to be appended and deleted; it takes milliseconds
+_WAITING: Final = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed")
+_IN_FLIGHT: Final = "ApproximateNumberOfMessagesNotVisible"
 
 
 class _Held(Struct):
@@ -84,10 +82,10 @@ class SqsQueue:
                 **({"ReceiveRequestAttemptId": attempt} if attempt else {}),  # type: ignore[arg-type]
             )
             received = [_message(raw) for raw in answer.get("Messages", ())]
-        except _FAILURES as error:
+        except aws.FAILURES as error:
             if attempt and _may_have_answered(error):
                 self._unanswered.append((begun_s, attempt))
-            raise SourceUnavailable(_describe(error)) from error
+            raise SourceUnavailable(aws.name_of(error)) from error
         self.has_answered = True
         now_s = time.monotonic()
         for message in received:
@@ -122,6 +120,29 @@ class SqsQueue:
             for start in range(0, len(due), MAX_BATCH):
                 await self._change(due[start : start + MAX_BATCH], self._visibility_s)
 
+    async def is_drained(self) -> bool:
+        """Whether, as far as SQS can tell, everything that was sent has been appended and deleted.
+
+        A queue under load is never empty, so what is in our own hands may settle. SQS counts a
+        message within a minute of its sending (GetQueueAttributes' API reference): who infers
+        something from silence waits for longer than that first. Raises `SourceUnavailable`.
+        """
+        try:
+            answer = await self._calls.get_queue_attributes(
+                QueueUrl=self._url, AttributeNames=[*_WAITING, _IN_FLIGHT]
+            )
+            counted = answer["Attributes"]
+            waiting = sum(int(counted[name]) for name in _WAITING)
+            in_flight = int(counted[_IN_FLIGHT])
+        except aws.FAILURES as error:
+            raise SourceUnavailable(aws.name_of(error)) from error
+        in_hand = set(self._held)
+        if waiting or in_flight > len(in_hand):
+            return False
+        if in_hand:
+            await asyncio.sleep(SETTLE_S)
+        return in_hand.isdisjoint(self._held)
+
     async def close(self, timeout_s: float) -> None:
         """Send the deletes that are pending, then give back what is still in hand."""
         await self._deletes.close(timeout_s)
@@ -151,10 +172,18 @@ class SqsQueue:
                     for place, message in enumerate(batch)
                 ],
             )
-        except _FAILURES as error:
+            again, stale = _failed(answer, batch)
+        except aws.FAILURES as error:
             log.warning("delete failed; trying again", extra=self._told(batch, error))
             return batch
-        return self._settle(batch, answer)
+        for message in batch:
+            if message not in again:  # it is gone; or stale, and the queue redelivers it
+                self._let_go(message)
+        if stale:
+            log.info(
+                "receipt handles had expired", extra={"queue": self.name, "messages": len(stale)}
+            )
+        return again
 
     async def _release(self, batch: Sequence[Message]) -> Sequence[Message]:
         """Tried once: what stays invisible is redelivered after its visibility timeout."""
@@ -175,32 +204,18 @@ class SqsQueue:
                     for place, message in enumerate(batch)
                 ],
             )
-        except _FAILURES as error:
+            _, stale = _failed(answer, batch)
+        except aws.FAILURES as error:
             log.warning("visibility was not changed", extra=self._told(batch, error))
             return
-        for failed in answer.get("Failed", ()):
-            if failed["SenderFault"]:  # a stale receipt handle: another has it, or it is gone
-                self._let_go(batch[int(failed["Id"])])
-
-    def _settle(self, batch: Sequence[Message], answer: Any) -> Sequence[Message]:
-        """Let go of what is deleted; returns what is worth another try.
-
-        A failure that SQS lays at our door is not: the receipt handle has expired, and the queue
-        redelivers.
-        """
-        again = {
-            int(failed["Id"]) for failed in answer.get("Failed", ()) if not failed["SenderFault"]
-        }
-        for place, message in enumerate(batch):
-            if place not in again:
-                self._let_go(message)
-        return [batch[place] for place in sorted(again)]
+        for message in stale:  # another has it, or it is gone
+            self._let_go(message)
 
     def _let_go(self, message: Message) -> None:
         self._held.pop(message.receipt_handle, None)
 
     def _told(self, batch: Sequence[Message], error: BaseException) -> dict[str, object]:
-        return {"queue": self.name, "messages": len(batch), "reason": _describe(error)}
+        return {"queue": self.name, "messages": len(batch), "reason": aws.name_of(error)}
 
 
 def _message(raw: Any) -> Message:
@@ -214,15 +229,16 @@ def _message(raw: Any) -> Message:
     )
 
 
+def _failed(answer: Any, batch: Sequence[Message]) -> tuple[list[Message], list[Message]]:
+    """Of a batch those to try again, and those whose receipt handle is stale: SQS lays the failure
+    at our door, and trying again would not help.
+    """
+    failed = [(batch[int(each["Id"])], each["SenderFault"]) for each in answer.get("Failed", ())]
+    return [m for m, ours in failed if not ours], [m for m, ours in failed if ours]
+
+
 def _may_have_answered(error: BaseException) -> bool:
     """Whether SQS may have handed out messages that never came here."""
     if isinstance(error, ClientError):
         return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)) >= 500
     return True
-
-
-def _describe(error: BaseException) -> str:
-    """What went wrong, without what was sent."""
-    if isinstance(error, ClientError):
-        return str(error.response.get("Error", {}).get("Code", "unknown"))
-    return type(error).__name__

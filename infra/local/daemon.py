@@ -77,6 +77,13 @@ class Consumer:
     def exit_code(self) -> int | None:
         return self._child.exit_code if self._child else None
 
+    @property
+    def pid(self) -> int:
+        """Of the process that was started last."""
+        if self._child is None:
+            raise ConsumerError("The consumer was never started.")
+        return self._child.pid
+
     async def watch(self) -> None:
         """Raises ConsumerError when it dies, and never returns before."""
         if self._child is not None:

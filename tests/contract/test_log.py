@@ -1,95 +1,20 @@
-"""What every log promises (`consumer.ports.StatusLog`), against a model of it."""
+"""What every log promises (`consumer.ports.StatusLog`)."""
 
 import asyncio
-from typing import Any
 
-import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from consumer.core import statuses
-from consumer.core.events import Event
-from consumer.core.statuses import Standing, Verdict
+from consumer.core.statuses import Verdict
 from consumer.ports import StatusLog, Trimmed
 from tests.contract import trace
 from tests.contract.conftest import SqliteLogs
 from tests.core import examples
-from tests.core.test_statuses import execution_events, instance_events
 
 NOW_MS = 1_767_225_700_000  # 2026-01-01T00:01:40Z: the examples' minute
 
 
 def now_ms() -> int:
     return NOW_MS
-
-
-class Model:
-    """The contract, as plainly as it can be said."""
-
-    def __init__(self) -> None:
-        self.seen: set[str] = set()
-        self.standings: dict[str, Standing] = {}
-        self.appended: list[tuple[Event, bool]] = []
-        self.newest: dict[str, int] = {}
-
-    def append(self, event: Event) -> Verdict:
-        if event.identity in self.seen:
-            return Verdict.REPEAT
-        self.seen.add(event.identity)
-        verdict, self.standings[event.key] = statuses.judge(event, self.standings.get(event.key))
-        if verdict.is_sent:
-            self.appended.append((event, verdict is Verdict.LATE))
-        if verdict is Verdict.APPENDED:
-            self.newest[event.key] = len(self.appended)
-        return verdict
-
-
-def _young(event: Event) -> Event:
-    """The generated events tell of 1970; bring them into the model's retention."""
-    return examples.decode(
-        {**_json(event), "time": event.time.replace("1970-01-01T00:00", "2026-01-01T00:01")}
-    )
-
-
-def _json(event: Event) -> dict[str, Any]:
-    body: dict[str, Any] = msgspec.to_builtins(event)
-    return body
-
-
-BATCHES = st.lists(
-    st.lists((execution_events() | instance_events()).map(_young), max_size=5), max_size=8
-)
-
-
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(batches=BATCHES, again=st.lists(st.integers(0, 40), max_size=8), reopen=st.booleans())
-async def test_a_log_does_as_the_model(
-    logs: SqliteLogs, batches: list[list[Event]], again: list[int], *, reopen: bool
-) -> None:
-    """Verdicts, entries, newest per key and feed: for any history with repeats, in any batches."""
-    logs.renew()
-    model = Model()
-    flat = [event for batch in batches for event in batch]
-    batches = [*batches, [flat[n % len(flat)] for n in again] if flat else []]
-    log = await logs.open(now_ms)
-    for number, batch in enumerate(batches):
-        if reopen and number == len(batches) // 2:
-            await logs.close(log)
-            log = await logs.open(now_ms)
-        assert await log.append(batch) == [model.append(event) for event in batch]
-    try:
-        head, newest = await log.newest()
-        assert head == len(model.appended)
-        assert {entry.key: entry.place for entry in newest} == model.newest
-        entries = await log.read(0, head)
-        assert [(entry.event, entry.late) for entry in entries] == model.appended
-        assert [entry.place for entry in entries] == list(range(1, head + 1))
-        for key in model.newest:
-            history = await log.history(key, head)
-            assert history == [entry for entry in entries if entry.key == key]
-    finally:
-        await logs.close(log)
 
 
 async def _follow(log: StatusLog, after: int, upto: int) -> list[int]:

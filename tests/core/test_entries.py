@@ -39,3 +39,16 @@ def test_a_status_frame_says_all_and_says_late(late: bool) -> None:
     expected = {"op": "status", "cursor": "e-7", "event": examples.step_body(id="run-1.1")}
     assert examples.message(fresh.frame) == (expected | {"late": True} if late else expected)
     assert entries.stored("e", 7, events.encode(event), late=late) == fresh
+
+
+def test_the_newest_learns_its_instance_once() -> None:
+    """A late entry tells the instance where it was not known; what is known stays."""
+    silent = examples.entry(1, examples.step(2, instance_id=None))
+    late = examples.entry(2, examples.step(1), late=True)
+    told = silent.told_by(late)
+    assert told.event.instance_id == examples.INSTANCE
+    afresh = examples.entry(1, told.event)
+    assert (told.payload, told.patterns) == (afresh.payload, afresh.patterns)
+    assert told.frame == silent.frame, "as it was sent"
+    assert told.told_by(late) is told
+    assert silent.told_by(silent) is silent

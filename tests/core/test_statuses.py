@@ -103,3 +103,27 @@ def test_an_ending_that_nobody_reported_ranks_below_one_that_the_workflow_told()
     inferred = examples.decode(examples.step_body(**ended, detail={"inferred": True}))
     described = examples.decode(examples.step_body(**ended))
     assert statuses.order(inferred) < statuses.order(told) < statuses.order(described)
+
+
+def test_a_confirmation_raises_the_order_and_changes_nothing_else() -> None:
+    """What is older than the confirmation is late from then on."""
+    ended = {"source": "reconcile", "status": "SUCCEEDED", "terminal": True}
+    told = examples.step(3, "SUCCEEDED")
+    _, standing = statuses.judge(told, None)
+    described = examples.decode(examples.step_body(**ended, instance_id=None))
+    verdict, raised = statuses.judge(described, standing)
+    assert verdict is Verdict.CONFIRMATION
+    assert raised == Standing("SUCCEEDED", None, statuses.order(described), examples.INSTANCE)
+    again = examples.decode(examples.step_body(**ended, id="0"))
+    assert statuses.judge(again, raised) == (Verdict.CONFIRMATION, raised)
+
+
+def test_any_event_of_a_run_tells_its_instance() -> None:
+    """Newest, late or a confirmation: what was never told an instance is completed by it."""
+    silent = examples.step(2, instance_id=None)
+    _, standing = statuses.judge(silent, None)
+    assert statuses.complete(silent, standing) is silent
+    for teller in (examples.step(1), examples.step(3)):
+        _, taught = statuses.judge(teller, standing)
+        assert statuses.complete(teller, taught) is teller
+        assert statuses.complete(silent, taught) == examples.step(2)

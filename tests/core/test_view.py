@@ -30,6 +30,23 @@ def test_a_late_entry_changes_nothing() -> None:
     assert view.matching(["*"]) == [newest]
 
 
+def test_an_instance_that_is_told_late_leads_to_the_newest() -> None:
+    """Who watches the instance sees the status of a run whose first events did not name it."""
+    view = View()
+    view.apply(examples.entry(1, examples.step(2, instance_id=None)))
+    assert view.matching([f"instance:{examples.INSTANCE}"]) == []
+    view.apply(examples.entry(2, examples.step(1), late=True))
+    (found,) = view.matching([f"instance:{examples.INSTANCE}"])
+    assert (found.place, found.event) == (1, examples.step(2))
+
+
+def test_a_late_entry_of_a_forgotten_key_changes_nothing() -> None:
+    """It is history of something that is not shown."""
+    view = View()
+    view.apply(examples.entry(2, examples.step(1), late=True))
+    assert len(view) == 0
+
+
 def test_the_ended_fade_out() -> None:
     """What ended long ago is let go of; what goes on is kept, however old."""
     view = View()

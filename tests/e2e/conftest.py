@@ -66,6 +66,20 @@ class Product:
             pass
         return viewer
 
+    async def fleet(self) -> dict[str, Frame]:
+        """Wait for the instances to be in the snapshot, and return those in it."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                viewer = await self.watch("watch=*")
+                await viewer.socket.close()
+                instances = {
+                    event["instance_id"]: event
+                    for event in viewer.frames[-1]["events"]
+                    if event["execution"] is None
+                }
+                if instances.keys() >= set(self.run.instances):
+                    return instances
+
     async def post(self, route: str, body: Any, **options: Any) -> tuple[int, Any]:
         async with self.http.post(self.run.rest_url + route, json=body, **options) as answer:
             return answer.status, await answer.json()
@@ -88,5 +102,7 @@ async def product(embedded_aws: LocalRun, request: pytest.FixtureRequest) -> Asy
     consumer = embedded_aws.consumer(f"consumer-{abs(hash(request.node.name))}")
     await consumer.start()
     async with aiohttp.ClientSession() as http:
-        yield Product(embedded_aws, consumer, http)
+        product = Product(embedded_aws, consumer, http)
+        await product.fleet()
+        yield product
     await consumer.stop()

@@ -4,12 +4,15 @@ import asyncio
 import itertools
 import json
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aioboto3
 import pytest
 
-from tests.core.examples import step_body
+from infra.local.places import Ports
+from tests.core.examples import execution_change, step_body
 from tests.e2e.conftest import Frame, Product, Viewer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -37,6 +40,18 @@ def ended(name: str) -> Any:
 
 def new_name() -> str:
     return f"run-{secrets.token_hex(4)}"
+
+
+@asynccontextmanager
+async def beginner(product: Product, **settings: str) -> AsyncIterator[Product]:
+    """Another consumer, with a log of its own, instead of the one that runs."""
+    await product.consumer.stop()
+    consumer = product.run.consumer(
+        f"beginner-{secrets.token_hex(4)}", ports=Ports().settle(), settings=settings
+    )
+    await consumer.start()
+    yield Product(product.run, consumer, product.http)
+    await consumer.stop()  # or it would take what the next test's consumer waits for
 
 
 async def both_states(viewer: Viewer, states: list[str]) -> None:
@@ -130,22 +145,15 @@ async def test_what_cannot_be_done_is_refused(product: Product) -> None:
 
 
 def good(queue: str, number: int) -> str:
-    """A message for one queue or the other, about an instance of its own."""
-    instance = f"i-{number:08x}"
+    """A message for one queue or the other, about an execution of its own."""
     if queue == "StatusQueueUrl":
-        body = step_body(id=f"good-{number}", instance_id=instance)
+        body = step_body(id=f"good-{number}", instance_id=f"i-{number:08x}")
         name = f"good-{number}"
         body["execution"] |= {"name": name, "arn": body["execution"]["arn"] + name}
         return json.dumps(body | {"time": "2099-01-01T00:00:00Z"})
-    return json.dumps(
-        {
-            "id": f"good-{number}",
-            "detail-type": "EC2 Instance State-change Notification",
-            "source": "aws.ec2",
-            "time": "2099-01-01T00:00:00Z",
-            "detail": {"instance-id": instance, "state": "running"},
-        }
-    )
+    change = execution_change(name=f"good-{number}", startDate=4_070_908_800_000)
+    change["detail"]["executionArn"] += f"-{number}"
+    return json.dumps(change | {"id": f"good-{number}"})
 
 
 POISON = [
@@ -261,6 +269,49 @@ async def test_a_new_viewer_sees_what_an_older_one_saw(product: Product) -> None
     late_comer = await product.watch(f"watch=execution:{name}")
     snapshot = late_comer.frames[-1]
     assert [event["status"] for event in snapshot["events"]] == statuses(viewer.events, of=name)
+
+
+async def test_a_new_viewer_sees_the_fleet_before_anything_happens(product: Product) -> None:
+    """The instances with the tag, by name; and not the one without."""
+    ec2_settings = product.run.client_settings
+    async with aioboto3.Session().client("ec2", **ec2_settings) as ec2:
+        answer = await ec2.run_instances(ImageId="ami-1", MinCount=1, MaxCount=1)
+        untagged = answer["Instances"][0]["InstanceId"]
+        await ec2.stop_instances(InstanceIds=[untagged])
+    async with beginner(product) as other:
+        fleet = await other.fleet()
+    assert {fleet[one]["detail"]["name"] for one in product.run.instances} == {
+        f"web-{number}" for number in range(1, len(product.run.instances) + 1)
+    }
+    assert untagged not in fleet
+
+
+async def test_an_ending_that_was_lost_is_asked_for(product: Product) -> None:
+    """Neither the last step nor EventBridge's word arrived; Step Functions knows how it ended."""
+    name = new_name()
+    viewer = await product.watch(f"watch=execution:{name}")
+    _, answer = await product.post(
+        "/standard-instance", {"instance_id": "i-0123456789abcdef0", "name": name}
+    )
+    await viewer.until(ended(name))
+
+    step = step_body(id=f"again-{name}", status="WAITING", time="2099-01-01T00:00:00Z")
+    step["execution"] |= {"arn": answer["executionArn"], "name": name}
+    async with (
+        beginner(product, STATUSWIRE_QUIET_S="1") as other,
+        aioboto3.Session().client("sqs", **product.run.client_settings) as sqs,
+    ):
+        viewer = await other.watch(f"watch=execution:{name}")
+        await sqs.send_message(
+            QueueUrl=product.run.stack.outputs["StatusQueueUrl"],
+            MessageBody=json.dumps(step),
+            MessageGroupId=name,
+            MessageDeduplicationId=name,
+        )
+        *_, end = await viewer.until(lambda events: any(event["terminal"] for event in events))
+    assert (end["source"], end["status"]) == ("reconcile", "FAILED")
+    assert end["reason"]["error"] == "InstanceNotFound"
+    assert end["instance_id"] == step["instance_id"]
 
 
 async def test_sigterm_drains(product: Product) -> None:

@@ -80,8 +80,13 @@ def pipe(
         log,
         Counts() if counts is None else counts,
         gate or Gate(lambda: 0),
+        choose=but_not_c,
         most_polls=most_polls,
     )
+
+
+async def but_not_c(batch: Sequence[Event]) -> list[Event]:
+    return [event for event in batch if event.id != "c"]
 
 
 async def play(source: FakeSource, refusals: int = 0) -> Counts:
@@ -103,6 +108,13 @@ async def test_acknowledged_after_the_commit() -> None:
     counts = await play(source)
     assert source.story == ["receive", "commit 2", "delete a", "delete b"]
     assert counts["events", "appended"] == counts["messages_deleted", "fake"] == 2
+
+
+async def test_what_is_not_for_our_viewers_is_acknowledged_and_not_appended() -> None:
+    """It would come back for ever, and end in the dead letters."""
+    source = FakeSource([good("a"), good("c")])
+    await play(source)
+    assert source.story == ["receive", "commit 1", "delete a", "delete c"]
 
 
 async def test_a_malformed_message_holds_up_nobody() -> None:

@@ -44,6 +44,22 @@ def test_origins_are_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.read().origins == {"https://a.example", "https://b.example"}
 
 
+@pytest.mark.parametrize(
+    ("given", "tag"),
+    [
+        ("", ("statuswire", "managed")),
+        ("team=web=1", ("team", "web=1")),
+        ("*", None),
+    ],
+)
+def test_the_tag_of_the_instances_that_are_shown(
+    monkeypatch: pytest.MonkeyPatch, given: str, tag: tuple[str, str] | None
+) -> None:
+    """Showing all of the account's instances is said, never the result of an empty variable."""
+    set_all(monkeypatch, GOOD | {"STATUSWIRE_INSTANCE_TAG": given})
+    assert settings.read().tag == tag
+
+
 def test_all_mistakes_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Missing, wrong and contradictory ones, by the names that the operator typed."""
     monkeypatch.delenv("AWS_DEFAULT_REGION")
@@ -58,6 +74,8 @@ def test_all_mistakes_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
             "STATUSWIRE_LOG": "sqlite:",
             "STATUSWIRE_POLLS": "many",
             "STATUSWIRE_DRAIN_S": "20",
+            "STATUSWIRE_INSTANCE_TAG": "statuswire",
+            "STATUSWIRE_QUIET_S": "0",
         },
     )
     with pytest.raises(BadSettings) as refusal:
@@ -72,6 +90,8 @@ def test_all_mistakes_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         "STATUSWIRE_LOG",
         "STATUSWIRE_POLLS",
         "STATUSWIRE_DRAIN_S",
+        "STATUSWIRE_INSTANCE_TAG",
+        "STATUSWIRE_QUIET_S",
         "AWS_DEFAULT_REGION",
     }
     assert "many" not in str(refusal.value), "a value may be a secret"

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 from moto.server import ThreadedMotoServer
 
+from consumer.edges import sqs
 from consumer.edges.sqs import SqsQueue
 from consumer.ports import Message, SourceUnavailable
 
@@ -271,3 +272,68 @@ async def test_at_the_end_deletes_go_first_and_the_rest_is_given_back() -> None:
     await source.delete(await source.receive())
     await source.close(0.05)
     assert client.asked("change") == [[("h1", 0)]]
+
+
+async def test_a_queue_is_drained_when_nothing_is_left_in_it_or_in_hand(
+    client: Any, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not while a message waits, nor while ours is not deleted, nor while another has one."""
+    monkeypatch.setattr(sqs, "SETTLE_S", 0.05)
+    source, other = queue(client, url), queue(client, url)
+    assert await source.is_drained()
+    await send(client, url, "one")
+    assert not await source.is_drained()
+    received = await source.receive()
+    assert not await source.is_drained()
+    assert not await other.is_drained(), "what others have in flight may break a silence"
+    await source.delete(received)
+    async with asyncio.timeout(5):
+        while not await other.is_drained():  # noqa: ASYNC110  # when the delete was sent
+            await asyncio.sleep(0.01)
+
+
+async def test_under_load_a_queue_is_drained_when_what_is_in_hand_settles(
+    client: Any, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a queue is never empty, and its backlog may still be none."""
+    monkeypatch.setattr(sqs, "SETTLE_S", 0.5)
+    source = queue(client, url)
+    await send(client, url, "one")
+    received = await source.receive()
+    asked = asyncio.create_task(source.is_drained())
+    await asyncio.sleep(0.1)
+    await source.delete(received)
+    assert await asked
+
+
+async def test_a_queue_that_does_not_say_is_not_drained(client: Any, url: str) -> None:
+    """Whoever asks learns that there is no answer."""
+    with pytest.raises(SourceUnavailable):
+        await queue(client, url + "-not").is_drained()
+
+
+NONSENSE = [
+    {"Failed": 1}, {"Failed": [{}]}, {"Failed": [None]}, [], None, "text",
+    {"Failed": [{"Id": "7", "SenderFault": False}]},
+    {"Failed": [{"Id": "x", "SenderFault": False}]},
+]  # fmt: skip
+
+
+@pytest.mark.usefixtures("_quick")
+async def test_an_answer_that_is_none_is_a_failure_like_others() -> None:
+    """Of another shape, or to another question: the consumer outlives it, and tries again."""
+    client = FakeSqs({"Messages": 1}, {"Messages": [{}]}, "text", answer("h1"), *NONSENSE, {})
+    source = fake_queue(client)
+    for _ in range(3):
+        with pytest.raises(SourceUnavailable):
+            await source.receive()
+    await source.delete(await source.receive())
+    await source.close(5)
+    assert len(client.asked("delete")) == len(NONSENSE) + 1
+    assert source.in_hand == 0
+    for nonsense in NONSENSE:
+        client = FakeSqs(answer("h1"), nonsense)
+        source = fake_queue(client)
+        await source.release(await source.receive())
+        await source.close(5)
+        assert client.asked("change") == [[("h1", 0)]]

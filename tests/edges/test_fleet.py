@@ -1,0 +1,255 @@
+"""Which instances are shown: EC2's word for it, asked for seldom, and lived without."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from consumer.core import events
+from consumer.core.events import Event
+from consumer.edges import fleet as fleet_module
+from consumer.edges.aws import NotDescribed
+from consumer.edges.fleet import SILENT_S, UNTAGGED_S, Fleet
+from consumer.pipeline import Counts
+from tests.core import examples
+
+NOW_MS = events.milliseconds("2026-01-01T00:01:00.500Z")
+TAG = ("statuswire", "managed")
+DENIED = ClientError({"Error": {"Code": "UnauthorizedOperation"}}, "DescribeInstances")
+
+
+def id_of(number: int) -> str:
+    return f"i-{number:08x}"
+
+
+class FakeEc2:
+    """Instances by their number, with tags; `page` of them in one answer."""
+
+    def __init__(self, page: int = 1000) -> None:
+        self.instances: dict[str, dict[str, Any]] = {}
+        self.calls: list[list[str]] = []
+        self.fails: list[Exception] = []
+        self.answering = asyncio.Event()
+        self.answering.set()
+        self.lenient = False  # as an EC2 whose filter takes wildcards
+        self._page = page
+
+    def put(self, number: int, status: str = "running", **tags: str) -> None:
+        self.instances[id_of(number)] = {
+            "InstanceId": id_of(number),
+            "State": {"Name": status},
+            "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
+        }
+
+    async def describe_instances(self, **asked: Any) -> dict[str, Any]:
+        assert asked["MaxResults"] <= 1000
+        by_name = {one["Name"]: one["Values"] for one in asked["Filters"]}
+        ids = by_name.pop("instance-id", None)
+        assert ids is None or len(ids) <= 200
+        self.calls.append(ids or ["all"])
+        await self.answering.wait()
+        if self.fails:
+            raise self.fails.pop(0)
+        found = [
+            one
+            for id_, one in self.instances.items()
+            if (ids is None or id_ in ids)
+            and all(
+                {"Key": name.removeprefix("tag:"), "Value": values[0]} in one["Tags"]
+                for name, values in by_name.items()
+                if not self.lenient
+            )
+        ]
+        start = int(asked.get("NextToken", 0))
+        more = {"NextToken": str(start + self._page)} if start + self._page < len(found) else {}
+        page = found[start : start + self._page]
+        return {"Reservations": [{"Instances": [one]} for one in page], **more}
+
+
+class Scene:
+    def __init__(self, tag: tuple[str, str] | None = TAG, page: int = 1000) -> None:
+        self.ec2 = FakeEc2(page)
+        self.counts = Counts()
+        self.now_s = 1000.0
+        self.now_ms = NOW_MS
+        ec2: Any = self.ec2
+        self.fleet = Fleet(
+            ec2, tag, self.counts, now_ms=lambda: self.now_ms, clock=lambda: self.now_s
+        )
+
+    async def shown(self, *numbers: int) -> list[str | None]:
+        batch = [change(number) for number in numbers]
+        return [event.instance_id for event in await self.fleet.shown(batch)]
+
+
+def change(number: int, state: str = "running") -> Event:
+    body = examples.instance_change(**{"instance-id": id_of(number), "state": state})
+    return examples.decode(body | {"id": f"change-{number}", "time": "2026-01-01T00:01:00Z"})
+
+
+@pytest.fixture(autouse=True)
+def _no_gaps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet_module, "CALL_GAP_S", 0.0)
+
+
+async def test_an_instance_without_the_tag_is_counted_and_not_shown() -> None:
+    """EventBridge tells of the whole account."""
+    scene = Scene()
+    scene.ec2.put(1, statuswire="managed")
+    scene.ec2.put(2, statuswire="other")
+    assert await scene.shown(1, 2, 3) == [id_of(1)]
+    assert scene.counts["events_not_shown", "untagged"] == 2
+    assert scene.ec2.calls == [[id_of(1), id_of(2), id_of(3)]]
+
+
+async def test_ec2_is_asked_once_about_many_and_then_not_again() -> None:
+    """Those that wait share a call; an answer is good for a while."""
+    scene = Scene()
+    scene.ec2.put(1, statuswire="managed")
+    scene.ec2.answering.clear()
+    waiting = [asyncio.create_task(scene.shown(number)) for number in (1, 2, 3, 1)]
+    await asyncio.sleep(0)
+    scene.ec2.answering.set()
+    assert await asyncio.gather(*waiting) == [[id_of(1)], [], [], [id_of(1)]]
+    assert len(scene.ec2.calls) <= 2
+    calls = len(scene.ec2.calls)
+    await scene.shown(1, 2, 3)
+    assert len(scene.ec2.calls) == calls
+
+
+async def test_a_tag_that_comes_after_the_launch_is_found() -> None:
+    """That an instance has no tag is believed for seconds only."""
+    scene = Scene()
+    scene.ec2.put(1)
+    assert await scene.shown(1) == []
+    scene.ec2.put(1, statuswire="managed")
+    assert await scene.shown(1) == []
+    scene.now_s += UNTAGGED_S
+    assert await scene.shown(1) == [id_of(1)]
+
+
+async def test_executions_are_always_shown() -> None:
+    """Whatever instance they are for, and without a question."""
+    scene = Scene()
+    event = examples.step()
+    assert await scene.fleet.shown([event]) == [event]
+    assert scene.ec2.calls == []
+
+
+async def test_without_a_tag_every_instance_is_shown() -> None:
+    """And EC2 is asked nothing about tags."""
+    scene = Scene(tag=None)
+    scene.ec2.put(1)
+    assert await scene.shown(1, 2) == [id_of(1), id_of(2)]
+    assert scene.ec2.calls == []
+    assert [event.instance_id for event in await scene.fleet.sweep()] == [id_of(1)]
+
+
+@pytest.mark.parametrize(
+    "failure", [DENIED, EndpointConnectionError(endpoint_url="x"), TimeoutError(), OSError("DNS")]
+)
+async def test_while_ec2_does_not_answer_unknown_instances_wait_for_their_state(
+    failure: Exception,
+) -> None:
+    """Their events are let go and hold nothing up; once EC2 answers, it says what they are."""
+    scene = Scene()
+    scene.ec2.put(1, "stopped", statuswire="managed")
+    scene.ec2.put(2, "running")
+    scene.ec2.fails = [failure]
+    run = examples.step()
+    assert await scene.fleet.shown([change(1), change(2), run]) == [run]
+    assert await scene.shown(1) == []
+    assert len(scene.ec2.calls) == 1, "nobody waits for EC2 again so soon"
+    assert scene.counts["events_not_shown", "unanswered"] == 3
+    scene.now_ms += 1000
+    learned = await scene.fleet.settle()
+    assert [(event.instance_id, event.status) for event in learned] == [(id_of(1), "stopped")]
+    assert await scene.fleet.settle() == []
+    assert await scene.shown(1) == [id_of(1)]
+    scene.now_s += SILENT_S
+    assert await scene.shown(2) == []
+    assert scene.counts["events_not_shown", "untagged"] == 1
+
+
+async def test_a_failing_question_about_a_doubt_is_asked_again() -> None:
+    """What is not answered stays doubtful."""
+    scene = Scene()
+    scene.ec2.put(1, statuswire="managed")
+    scene.fleet.doubt(change(1))
+    scene.now_ms += 1000
+    scene.ec2.fails = [DENIED]
+    with pytest.raises(NotDescribed, match="UnauthorizedOperation"):
+        await scene.fleet.settle()
+    assert len(await scene.fleet.settle()) == 1
+
+
+async def test_a_doubt_is_settled_in_a_later_second() -> None:
+    """Within the same second, EC2's event would go before the answer."""
+    scene = Scene()
+    scene.ec2.put(1, statuswire="managed")
+    scene.fleet.doubt(change(1))
+    assert await scene.fleet.settle() == []
+    assert scene.ec2.calls == []
+    scene.now_ms += 500
+    (event,) = await scene.fleet.settle()
+    assert event.time == "2026-01-01T00:01:01.000Z"
+
+
+async def test_a_sweep_brings_every_page() -> None:
+    """And the instances' names, which their later events carry too."""
+    scene = Scene(page=2)
+    for number in range(5):
+        scene.ec2.put(number, "stopped", statuswire="managed", Name=f"web-{number}")
+    scene.ec2.put(9)
+    swept = await scene.fleet.sweep()
+    assert [event.instance_id for event in swept] == [id_of(number) for number in range(5)]
+    assert swept[0].detail == {"name": "web-0"}
+    (event,) = await scene.fleet.shown([change(0)])
+    assert event == msgspec.structs.replace(change(0), detail={"name": "web-0"})
+
+
+async def test_a_sweep_forgets_the_instances_that_lost_the_tag() -> None:
+    """But not if it ends half-way: then all is as it was."""
+    scene = Scene(page=1)
+    scene.ec2.put(1, statuswire="managed")
+    scene.ec2.put(2, statuswire="managed")
+    await scene.fleet.sweep()
+    scene.now_s += 1
+    scene.ec2.put(1)
+    scene.ec2.fails = [DENIED]
+    with pytest.raises(NotDescribed):
+        await scene.fleet.sweep()
+    assert await scene.shown(1) == [id_of(1)]
+    await scene.fleet.sweep()
+    assert await scene.shown(1, 2) == [id_of(2)]
+
+
+async def test_what_is_in_the_log_was_shown() -> None:
+    """After a start, its events wait for nothing; an execution says nothing about a tag."""
+    scene = Scene()
+    scene.ec2.fails = [DENIED]
+    scene.fleet.remember(change(1))
+    assert await scene.shown(1) == [id_of(1)]
+    scene.fleet.remember(examples.step(instance_id=id_of(2)))
+    assert await scene.shown(2) == []
+
+
+async def test_a_tag_is_compared_as_text() -> None:
+    """EC2's filters know wildcards; a tag's value may hold the same characters."""
+    scene = Scene(tag=("statuswire", "man*"))
+    scene.ec2.lenient = True
+    scene.ec2.put(1, statuswire="managed")
+    scene.ec2.put(2, statuswire="man*")
+    assert [event.instance_id for event in await scene.fleet.sweep()] == [id_of(2)]
+
+
+async def test_what_ec2_has_forgotten_is_gone() -> None:
+    """An instance that is there without the tag is not."""
+    scene = Scene()
+    scene.ec2.put(1)
+    (event,) = await scene.fleet.gone([id_of(1), id_of(2)])
+    assert (event.instance_id, event.status) == (id_of(2), "terminated")
+    assert event.detail == {"inferred": True}
+    assert len(await scene.fleet.gone(map(id_of, range(10, 500)))) == 490

@@ -1,0 +1,221 @@
+"""What a trial plays on: queues of its own in the embedded AWS, a proxy, a consumer, viewers."""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import aioboto3
+
+from infra.local.daemon import Consumer, ConsumerError
+from infra.local.emulator import Emulator
+from infra.local.places import Ports, child_environment, client_settings
+from tests.soak.load import Outgoing
+from tests.soak.oracle import Evidence, Sent, judge_client, judge_endings, judge_queue
+from tests.soak.outcome import ALL_TOLD, AT_REST, ONE_FATE, RIGHT_STATUS, Outcome
+from tests.soak.proxy import FaultProxy
+from tests.soak.viewer import Viewer
+
+VISIBILITY_S: Final = 2  # the least that the consumer allows
+MAX_RECEIVES: Final = 20  # the stack's
+PATIENCE_S: Final = 90.0
+LOOK_S: Final = 0.1
+DEPTH: Final = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
+
+
+@asynccontextmanager
+async def embedded_sqs(folder: Path) -> AsyncIterator[tuple[str, Any]]:
+    """The emulator's address, and a client to it past any proxy."""
+    emulator = Emulator(Ports().settle().aws, folder)
+    try:
+        await emulator.start()
+        session = aioboto3.Session()
+        async with session.client("sqs", **client_settings(emulator.endpoint)) as sqs:
+            yield emulator.endpoint, sqs
+    finally:
+        await emulator.stop()
+
+
+class Queue:
+    """A queue and its dead letters, set up as the stack's are but for the visibility timeout."""
+
+    def __init__(self, sqs: Any, name: str) -> None:
+        self._sqs = sqs
+        self._name = name
+
+    async def create(self) -> None:
+        suffix = ".fifo" if self._name.endswith(".fifo") else ""
+        fifo = {"FifoQueue": "true"} if suffix else {}
+        dead = self._name.removesuffix(suffix) + "-dead" + suffix
+        self.dead_url = (await self._sqs.create_queue(QueueName=dead, Attributes=fifo))["QueueUrl"]
+        found = await self._sqs.get_queue_attributes(
+            QueueUrl=self.dead_url, AttributeNames=["QueueArn"]
+        )
+        arn = found["Attributes"]["QueueArn"]
+        redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": str(MAX_RECEIVES)})
+        created = await self._sqs.create_queue(
+            QueueName=self._name, Attributes={**fifo, "RedrivePolicy": redrive}
+        )
+        self.url = created["QueueUrl"]
+
+    async def send(self, messages: Sequence[Outgoing]) -> list[Sent]:
+        """Send at most ten."""
+        entries = [self._entry(place, message) for place, message in enumerate(messages)]
+        answer = await self._sqs.send_message_batch(QueueUrl=self.url, Entries=entries)
+        ids = {int(one["Id"]): one["MessageId"] for one in answer["Successful"]}
+        return [
+            Sent(ids[place], message.identity, message.is_step, message.is_old)
+            for place, message in enumerate(messages)
+        ]
+
+    def _entry(self, place: int, message: Outgoing) -> dict[str, str]:
+        entry = {"Id": str(place), "MessageBody": message.body}
+        if message.group is not None:
+            entry["MessageGroupId"] = message.group
+            # No deduplication by the queue: duplicates must reach the consumer.
+            entry["MessageDeduplicationId"] = f"{random.getrandbits(128):032x}"
+        return entry
+
+    async def depth(self) -> int:
+        found = await self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=[*DEPTH])
+        return sum(int(found["Attributes"][name]) for name in DEPTH)
+
+    async def dead_letters(self) -> list[str]:
+        """The ids of all dead letters, which are used up by it."""
+        found: list[str] = []
+        while True:
+            answer = await self._sqs.receive_message(
+                QueueUrl=self.dead_url, MaxNumberOfMessages=10, VisibilityTimeout=600
+            )
+            if not (received := answer.get("Messages")):
+                return found
+            found += [message["MessageId"] for message in received]
+            for message in received:
+                await self._sqs.delete_message(
+                    QueueUrl=self.dead_url, ReceiptHandle=message["ReceiptHandle"]
+                )
+
+
+class Stage:
+    """Everything of one trial; `name` tells its files and queues from the others'."""
+
+    def __init__(
+        self, endpoint: str, sqs: Any, folder: Path, name: str, dice: random.Random
+    ) -> None:
+        self.dice = dice
+        self.sent: list[Sent] = []
+        self.viewers: list[Viewer] = []
+        self.proxy = FaultProxy(endpoint, random.Random(dice.random()))
+        self.status = Queue(sqs, f"{name}.fifo")
+        self.service = Queue(sqs, f"{name}-service")
+        self.folder = folder / name
+        self.log_path = self.folder / "log" / "log.db"
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self, **settings: str) -> None:
+        """Make queues, proxy and the consumer, which is still to be started."""
+        self.log_path.parent.mkdir(parents=True)
+        await self.proxy.start()
+        await self.status.create()
+        await self.service.create()
+        environment = {
+            **child_environment(self.proxy.endpoint, self.folder),
+            "STATUSWIRE_QUEUE_URL": self.status.url,
+            "STATUSWIRE_SERVICE_QUEUE_URL": self.service.url,
+            "STATUSWIRE_LOG": f"sqlite:{self.log_path}",
+            "STATUSWIRE_PORT": "0",
+            "STATUSWIRE_METRICS_PORT": "0",
+            "STATUSWIRE_POLL_WAIT_S": "1",
+            "STATUSWIRE_VISIBILITY_S": str(VISIBILITY_S),
+            "STATUSWIRE_HEARTBEAT_S": "0.2",
+            "STATUSWIRE_DRAIN_S": "15",
+            # The load's instances and executions are not in the embedded AWS: nobody is asked.
+            "STATUSWIRE_INSTANCE_TAG": "*",
+            "STATUSWIRE_SWEEP_S": "86400",
+            "STATUSWIRE_QUIET_S": "86400",
+            **settings,
+        }
+        self.consumer = Consumer(environment, self.folder / "consumer.log")
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.consumer.kill()
+        await self.proxy.stop()
+
+    def watch(self, patterns: Iterable[str], *, stay_s: float = 0.6) -> None:
+        """Let viewers in, which come and go from now on."""
+        for pattern in patterns:
+            dice = random.Random(self.dice.random())
+            url = lambda: self.consumer.websocket_url  # noqa: E731 # it changes with each start
+            viewer = Viewer(url, pattern, dice, stay_s=stay_s)
+            self.viewers.append(viewer)
+            self._tasks.append(asyncio.create_task(viewer.run()))
+
+    async def send(self, messages: Sequence[Outgoing], *, pause_s: float = 0.0) -> None:
+        """Send in order, in batches of up to ten to one queue after the other."""
+        for start in range(0, len(messages), 10):
+            batch = messages[start : start + 10]
+            for queue, grouped in ((self.status, True), (self.service, False)):
+                if due := [one for one in batch if (one.group is not None) == grouped]:
+                    self.sent += await queue.send(due)
+            await asyncio.sleep(pause_s * self.dice.random() * 2)
+
+    async def queued(self) -> int:
+        return await self.status.depth() + await self.service.depth()
+
+    async def settle(self) -> None:
+        """Wait until the queues are empty and every viewer has been told all."""
+        async with asyncio.timeout(PATIENCE_S):
+            while await self.queued():
+                await self._look()
+            for viewer in self.viewers:
+                viewer.settle()
+            end = f"-{Evidence.read(self.log_path).head}"
+            while not all((viewer.cursor or "").endswith(end) for viewer in self.viewers):
+                await self._look()
+
+    async def _look(self) -> None:
+        """A moment later; raises where the consumer or a viewer has died meanwhile."""
+        await asyncio.sleep(LOOK_S)
+        if self.consumer.exit_code is not None:
+            raise ConsumerError(f"the consumer ended ({self.consumer.exit_code})")
+        for task in self._tasks:
+            if task.done():
+                task.result()
+
+    async def judge(self, endings: Mapping[str, str]) -> Outcome:
+        """The oracle's figures and objections; the consumer is stopped for it."""
+        outcome = Outcome()
+        try:
+            await self.settle()
+        except ConsumerError as died:
+            outcome.object_to(AT_REST, [str(died)])
+        except TimeoutError:
+            queued = await self.queued()
+            outcome.object_to(AT_REST, [f"not so after {PATIENCE_S:.0f} s; {queued} queued"])
+        await self.consumer.stop()
+        log = Evidence.read(self.log_path)
+        dead = [*await self.status.dead_letters(), *await self.service.dead_letters()]
+        fates, wrong = judge_queue(self.sent, dead, await self.queued(), log)
+        outcome.object_to(ONE_FATE, wrong)
+        outcome.object_to(RIGHT_STATUS, judge_endings(endings, log))
+        for viewer in self.viewers:
+            outcome.object_to(ALL_TOLD, judge_client(viewer.pattern, viewer.visits, log))
+        faults = sum(n for name, n in self.proxy.done.items() if name != "fine")
+        outcome.figures = {"sent": len(self.sent), **fates, **_heard(self.viewers)}
+        outcome.figures["faults"] = faults
+        return outcome
+
+
+def _heard(viewers: Iterable[Viewer]) -> dict[str, int]:
+    visits = [visit for viewer in viewers for visit in viewer.visits]
+    return {"visits": len(visits), "frames": sum(len(visit.frames) for visit in visits)}
