@@ -7,7 +7,10 @@ answer holds for all later visits. States without a script meet the emulator's o
 from dataclasses import dataclass, field
 from typing import Any
 
+from infra.local.places import ROOT
+
 INSTANCE = "i-0123456789abcdef0"  # none of the emulator's own: every case scripts what EC2 says
+DOCUMENT = ROOT / "docs/workflows.md"
 MACHINES = ("express", "standard")
 STATES = ("stopped", "running", "pending", "stopping", "shutting-down", "terminated", "absent")
 ACTIONS = ("toggle", "start", "stop")
@@ -324,3 +327,30 @@ def fault_cases() -> list[Case]:
         *(case for machine in MACHINES for case in mute_cases(machine)),
         *(case for machine in MACHINES for case in bad_input_cases(machine)),
     ]
+
+
+def documented_table(machine: str) -> dict[tuple[str, str], str]:
+    """(state, action) → what happens, as docs/workflows.md says it."""
+    section = DOCUMENT.read_text().split(f"### {machine.capitalize()}\n")[1].split("\n#")[0]
+    rows = [
+        [cell.strip().strip("`") for cell in line.strip("|").split("|")]
+        for line in section.splitlines()
+        if line.startswith("| `")
+    ]
+    return {
+        (row[0], action): happens
+        for row in rows
+        for action, happens in zip(ACTIONS, row[1:], strict=True)
+    }
+
+
+def table_cases() -> list[Case]:
+    return [
+        table_case(machine, state, action, documented_table(machine)[state, action])
+        for machine in MACHINES
+        for state in STATES
+        for action in ACTIONS
+    ]
+
+
+CASES = {f"{case.machine}-{case.name}": case for case in (*table_cases(), *fault_cases())}
