@@ -119,6 +119,10 @@ DENIED = "You are not authorized to perform this operation. User: arn:aws:sts::1
 CAPACITY = "We currently do not have sufficient t3.micro capacity in the Availability Zone"
 THROTTLED = "Request limit exceeded."
 CONFLICT = f"The instance '{INSTANCE}' is not in a state from which it can be started."
+NEVER_RAN = f"Instance '{INSTANCE}' cannot be stopped as it has never reached the 'running' state."
+PROTECTED = (
+    f"The instance '{INSTANCE}' may not be stopped. Modify its 'disableApiStop' instance attribute"
+)
 GONE = f"The instance ID '{INSTANCE}' does not exist"
 
 # What EC2 says → the name that the run ends with.
@@ -133,6 +137,8 @@ REFUSALS = {
     "throttled": (fault(THROTTLED), "RequestLimitExceeded"),
     "throttled-by-code": (fault("no", "Ec2.RequestLimitExceeded"), "RequestLimitExceeded"),
     "raced": (fault(CONFLICT), "InstanceStateConflict"),
+    "never-ran": (fault(NEVER_RAN), "InstanceStateConflict"),
+    "protected": (fault(PROTECTED), "NotPermitted"),
     "gone": (fault(GONE), "InstanceNotFound"),
     "other": (fault("Surprise"), "Ec2.Ec2Exception"),
 }
@@ -160,6 +166,7 @@ def refusal_cases(machine: str) -> list[Case]:
 def following_cases() -> list[Case]:
     """What a Standard run meets while it waits for the instance: EC2's waiter rules."""
 
+    # A look is tried four times, and each may meet the next answer.
     def follow(name: str, start: bool, looks: list[Answer], **ends: Any) -> Case:
         state, task = ("stopped", "StartInstance") if start else ("running", "StopInstance")
         answers = {
@@ -212,6 +219,35 @@ def following_cases() -> list[Case]:
             also=["VERIFYING"],
             error="InsufficientCapacity",
             cause="no room",
+        ),
+        follow(
+            "stopped-again-meanwhile",
+            True,
+            [before],
+            also=["VERIFYING"],
+            cause="User initiated",
+            **conflict,
+        ),
+        follow(
+            "started-again-meanwhile",
+            False,
+            [instance("running")],
+            also=["VERIFYING"],
+            cause="is running",
+            **conflict,
+        ),
+        follow(
+            "seen-once-is-not-twice",
+            True,
+            [before, *[fault(THROTTLED)] * 4, instance("running")],
+            also=["VERIFYING"],
+        ),
+        follow("stop-meets-nothing", False, [fault(GONE)], error="InstanceNotFound", cause=GONE),
+        follow(
+            "start-finds-nothing-for-a-moment",
+            True,
+            [*[fault(GONE)] * 4, instance("running")],
+            also=["VERIFYING"],
         ),
         follow(
             "an-older-failure-still-shows", True, [key, instance("running")], also=["VERIFYING"]
@@ -310,6 +346,7 @@ def bad_input_cases(machine: str) -> list[Case]:
         "upper": {"instance_id": "i-ABCDEF12"},
         "action": {"instance_id": INSTANCE, "action": "reboot"},
         "null": {"instance_id": INSTANCE, "action": None},
+        "huge": {"instance_id": INSTANCE, "note": "é" * 60_000},
     }
     return [
         Case(f"bad-{name}", machine, ("FAILED",), error="InvalidInput", body=body)

@@ -39,10 +39,9 @@ class Instance:
         before = self.at(call.at_s)
         match call.resource.removeprefix(EC2):
             case "describeInstances":
-                (asked,) = call.arguments["Filters"]
-                assert asked["Name"] == "instance-id"
-                if before == "absent" or asked["Values"] != [INSTANCE]:
-                    return Answer({"Reservations": []})
+                (asked,) = call.arguments["InstanceIds"]
+                if before == "absent" or asked != INSTANCE:
+                    return refusal(f"The instance ID '{asked}' does not exist")
                 told = [{"InstanceId": INSTANCE, "State": {"Name": before}}]
                 return Answer({"Reservations": [{"Instances": told}]})
             case "startInstances":
@@ -58,11 +57,17 @@ class Instance:
         if before == start:
             self.state, self.since_s = passing, call.at_s
         elif before not in {passing, self.becomes.get(passing)}:
-            where = f"The instance '{INSTANCE}' is not in a state from which it can be {verb}."
-            end = "(Service: Ec2, Status Code: 400, Request ID: 6b1c)"
-            return Answer(error="Ec2.Ec2Exception", cause=f"{where} {end}")
+            return refusal(
+                f"The instance '{INSTANCE}' is not in a state from which it can be {verb}."
+            )
         told = [{"InstanceId": INSTANCE, "CurrentState": {"Name": self.state}}]
         return Answer({"StartingInstances" if verb == "started" else "StoppingInstances": told})
+
+
+def refusal(words: str) -> Answer:
+    """An error of EC2 as Step Functions tells it: without its code."""
+    end = "(Service: Ec2, Status Code: 400, Request ID: 6b1c)"
+    return Answer(error="Ec2.Ec2Exception", cause=f"{words} {end}")
 
 
 @dataclass

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from consumer.core.events import decode
@@ -21,6 +21,7 @@ LONG = "LONG" in os.environ
 TOLD_AFTER_S = 23  # what docs/workflows.md promises of an Express run
 # Characters; Step Functions API reference, ExecutionFailedEventDetails.
 MAX_ERROR, MAX_CAUSE = 256, 32_768
+MAX_INPUT = 60_000
 
 lives = st.builds(
     Instance,
@@ -98,13 +99,17 @@ def test_a_standard_run_that_succeeds_has_done_it(
 
 @settings(max_examples=3_000 if LONG else 100, deadline=None)
 @given(body=inputs)
+@example(body={"instance_id": INSTANCE, "note": "x" * 59_000})
+@example(body={"instance_id": INSTANCE, "note": "\U0001f600" * 61_000})
+@example(body={"instance_id": INSTANCE, "note": "x" * 261_990})
 def test_only_valid_input_gets_past_the_first_states(play: Play, body: Any) -> None:
     """Any JSON may come in by another way than the REST API."""
     world = World(Instance("terminated"))
     run = play(body, world)
     check_what_it_told(run, world)
     fields = body if isinstance(body, dict) else {}
-    known = re.fullmatch(r"i-([0-9a-f]{8}|[0-9a-f]{17})", str(fields.get("instance_id")))
+    small = len(json.dumps(body, ensure_ascii=False, separators=(",", ":"))) <= MAX_INPUT
+    known = small and re.fullmatch(r"i-([0-9a-f]{8}|[0-9a-f]{17})", str(fields.get("instance_id")))
     valid = known and fields.get("action", "toggle") in ACTIONS
     found = "InstanceStateConflict" if known and known[0] == INSTANCE else "InstanceNotFound"
     assert run.error == (found if valid else "InvalidInput")

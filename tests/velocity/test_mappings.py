@@ -1,4 +1,4 @@
-"""Apache Velocity 1.7, which API Gateway runs, makes of each mapping template what ours does.
+"""Apache Velocity 1.7, which API Gateway seems to run, makes of each template what ours does.
 
 JSON is compared as JSON: how a service writes its spaces and numbers is not the template's doing.
 """
@@ -128,7 +128,7 @@ def test_the_answer_of_a_run_that_failed(
 def test_a_refusal(velocity: Lines, api: dict[str, Any], path: str, prefix: str, name: str) -> None:
     """Every error of Step Functions, and one without a name."""
     for refusal in ({"__type": prefix + name, "message": NASTY}, {"Message": NASTY}):
-        real, ours = both(velocity, answer_template(api, path, "4\\d{2}"), refusal)
+        real, ours = both(velocity, answer_template(api, path, "4(?!13)\\d{2}"), refusal)
         assert real == ours
 
 
