@@ -28,7 +28,7 @@ class MappingError(ValueError):
 
 
 def escape_java_script(text: str) -> str:
-    """Apache Commons' escapeEcmaScript: quotes, slashes, and all beyond printable ASCII.
+    """Apache Commons' escapeEcmaScript: quotes, slashes, controls, and all beyond ASCII.
 
     Apostrophes become `\\'`, which is not JSON: templates take that back.
     """
@@ -38,7 +38,7 @@ def escape_java_script(text: str) -> str:
 def _escape(character: str) -> str:
     if character in ESCAPES:
         return ESCAPES[character]
-    if " " <= character <= "~":
+    if " " <= character <= "\x7f":
         return character
     # Java escapes UTF-16 units: what lies beyond U+FFFF becomes a surrogate pair.
     units = character.encode("utf-16-be", "surrogatepass").hex().upper()

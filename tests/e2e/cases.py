@@ -7,7 +7,10 @@ answer holds for all later visits. States without a script meet the emulator's o
 from dataclasses import dataclass, field
 from typing import Any
 
+from infra.local.places import ROOT
+
 INSTANCE = "i-0123456789abcdef0"  # none of the emulator's own: every case scripts what EC2 says
+DOCUMENT = ROOT / "docs/workflows.md"
 MACHINES = ("express", "standard")
 STATES = ("stopped", "running", "pending", "stopping", "shutting-down", "terminated", "absent")
 ACTIONS = ("toggle", "start", "stop")
@@ -116,6 +119,10 @@ DENIED = "You are not authorized to perform this operation. User: arn:aws:sts::1
 CAPACITY = "We currently do not have sufficient t3.micro capacity in the Availability Zone"
 THROTTLED = "Request limit exceeded."
 CONFLICT = f"The instance '{INSTANCE}' is not in a state from which it can be started."
+NEVER_RAN = f"Instance '{INSTANCE}' cannot be stopped as it has never reached the 'running' state."
+PROTECTED = (
+    f"The instance '{INSTANCE}' may not be stopped. Modify its 'disableApiStop' instance attribute"
+)
 GONE = f"The instance ID '{INSTANCE}' does not exist"
 
 # What EC2 says → the name that the run ends with.
@@ -130,6 +137,8 @@ REFUSALS = {
     "throttled": (fault(THROTTLED), "RequestLimitExceeded"),
     "throttled-by-code": (fault("no", "Ec2.RequestLimitExceeded"), "RequestLimitExceeded"),
     "raced": (fault(CONFLICT), "InstanceStateConflict"),
+    "never-ran": (fault(NEVER_RAN), "InstanceStateConflict"),
+    "protected": (fault(PROTECTED), "NotPermitted"),
     "gone": (fault(GONE), "InstanceNotFound"),
     "other": (fault("Surprise"), "Ec2.Ec2Exception"),
 }
@@ -157,6 +166,7 @@ def refusal_cases(machine: str) -> list[Case]:
 def following_cases() -> list[Case]:
     """What a Standard run meets while it waits for the instance: EC2's waiter rules."""
 
+    # A look is tried four times, and each may meet the next answer.
     def follow(name: str, start: bool, looks: list[Answer], **ends: Any) -> Case:
         state, task = ("stopped", "StartInstance") if start else ("running", "StopInstance")
         answers = {
@@ -209,6 +219,35 @@ def following_cases() -> list[Case]:
             also=["VERIFYING"],
             error="InsufficientCapacity",
             cause="no room",
+        ),
+        follow(
+            "stopped-again-meanwhile",
+            True,
+            [before],
+            also=["VERIFYING"],
+            cause="User initiated",
+            **conflict,
+        ),
+        follow(
+            "started-again-meanwhile",
+            False,
+            [instance("running")],
+            also=["VERIFYING"],
+            cause="is running",
+            **conflict,
+        ),
+        follow(
+            "seen-once-is-not-twice",
+            True,
+            [before, *[fault(THROTTLED)] * 4, instance("running")],
+            also=["VERIFYING"],
+        ),
+        follow("stop-meets-nothing", False, [fault(GONE)], error="InstanceNotFound", cause=GONE),
+        follow(
+            "start-finds-nothing-for-a-moment",
+            True,
+            [*[fault(GONE)] * 4, instance("running")],
+            also=["VERIFYING"],
         ),
         follow(
             "an-older-failure-still-shows", True, [key, instance("running")], also=["VERIFYING"]
@@ -307,6 +346,7 @@ def bad_input_cases(machine: str) -> list[Case]:
         "upper": {"instance_id": "i-ABCDEF12"},
         "action": {"instance_id": INSTANCE, "action": "reboot"},
         "null": {"instance_id": INSTANCE, "action": None},
+        "huge": {"instance_id": INSTANCE, "note": "é" * 60_000},
     }
     return [
         Case(f"bad-{name}", machine, ("FAILED",), error="InvalidInput", body=body)
@@ -324,3 +364,30 @@ def fault_cases() -> list[Case]:
         *(case for machine in MACHINES for case in mute_cases(machine)),
         *(case for machine in MACHINES for case in bad_input_cases(machine)),
     ]
+
+
+def documented_table(machine: str) -> dict[tuple[str, str], str]:
+    """(state, action) → what happens, as docs/workflows.md says it."""
+    section = DOCUMENT.read_text().split(f"### {machine.capitalize()}\n")[1].split("\n#")[0]
+    rows = [
+        [cell.strip().strip("`") for cell in line.strip("|").split("|")]
+        for line in section.splitlines()
+        if line.startswith("| `")
+    ]
+    return {
+        (row[0], action): happens
+        for row in rows
+        for action, happens in zip(ACTIONS, row[1:], strict=True)
+    }
+
+
+def table_cases() -> list[Case]:
+    return [
+        table_case(machine, state, action, documented_table(machine)[state, action])
+        for machine in MACHINES
+        for state in STATES
+        for action in ACTIONS
+    ]
+
+
+CASES = {f"{case.machine}-{case.name}": case for case in (*table_cases(), *fault_cases())}

@@ -16,42 +16,13 @@ import pytest
 import pytest_asyncio
 from botocore.config import Config
 
-from infra.local.places import ROOT
 from infra.local.run import LocalRun
-from tests.e2e.cases import ACTIONS, MACHINES, STATES, Answer, Case, fault_cases, table_case
+from tests.e2e.cases import CASES, DOCUMENT, MACHINES, Answer, Case
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-DOCUMENT = ROOT / "docs/workflows.md"
 WAIT_SCALE = 0.02  # of the machine's waits and pauses; its deadline is the clock's
 PATIENCE_S = 90
-
-
-def documented_table(machine: str) -> dict[tuple[str, str], str]:
-    """(state, action) → what happens, as docs/workflows.md says it."""
-    section = DOCUMENT.read_text().split(f"### {machine.capitalize()}\n")[1].split("\n#")[0]
-    rows = [
-        [cell.strip().strip("`") for cell in line.strip("|").split("|")]
-        for line in section.splitlines()
-        if line.startswith("| `")
-    ]
-    return {
-        (row[0], action): happens
-        for row in rows
-        for action, happens in zip(ACTIONS, row[1:], strict=True)
-    }
-
-
-def table_cases() -> list[Case]:
-    return [
-        table_case(machine, state, action, documented_table(machine)[state, action])
-        for machine in MACHINES
-        for state in STATES
-        for action in ACTIONS
-    ]
-
-
-CASES = {f"{case.machine}-{case.name}": case for case in (*table_cases(), *fault_cases())}
 
 
 @dataclass(frozen=True)
