@@ -6,6 +6,7 @@ hub is by then, and puts it back in line. Snapshot, resume and a gap are all tha
 """
 
 import asyncio
+import gc
 import logging
 from collections.abc import Callable, Iterable, Iterator, Set
 from typing import Final
@@ -40,9 +41,13 @@ class Hub:
 
     async def load(self) -> None:
         """Read what stands in the log; to be called once, before `follow`."""
-        self.place, newest = await self._log.newest()
-        for entry in newest:
-            self.view.apply(entry)
+        gc.disable()  # nothing here is garbage: looking for it took 1.1 s of 2.7 for 100,000 keys
+        try:
+            self.place, newest = await self._log.newest()
+            for entry in newest:
+                self.view.apply(entry)
+        finally:
+            gc.enable()
 
     async def follow(self) -> None:
         """Pass on every change, for ever."""

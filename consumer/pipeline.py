@@ -14,9 +14,7 @@ log = logging.getLogger(__name__)
 
 RETRY_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0)  # then every 5 s, for as long as it takes
 FULL: Final = 10  # messages in an answer that leaves more to ask for
-MAX_RELEASES: Final = (
-    25  # over the stack's maxReceiveCount of 20; a queue without one must not spin
-)
+MAX_RELEASES: Final = 25  # over maxReceiveCount's 20; a queue that has none must not spin
 MAX_BEHIND: Final = 10_000  # entries in the log and not yet sent: × ~2 kB = 20 MB
 LOOK_S: Final = 0.05  # how often one looks whether there is room again
 Counts = Counter[tuple[str, str]]

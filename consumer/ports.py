@@ -63,6 +63,9 @@ class StatusLog(Protocol):
     async def append(self, events: Sequence[Event]) -> list[Verdict]:
         """Compare, store and publish as one atomic step; returns after the commit.
 
+        A confirmation of source `reconcile` is not remembered: it was in no queue that could
+        deliver it again, and there is one for every instance at every sweep.
+
         Raises `LogUnavailable`, having taken nothing.
         """
 

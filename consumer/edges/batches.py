@@ -37,9 +37,9 @@ class Batches(Generic[T]):
             self._waiting.append(item)
             if len(self._waiting) >= MAX_BATCH:
                 self._flush()
-        if self._waiting and not self._calls:
+        if not self._calls:
             self._flush()
-        elif self._waiting and self._timer is None:
+        elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(LINGER_S, self._flush)
 
     async def close(self, timeout_s: float) -> None:

@@ -173,7 +173,7 @@ class Fleet:
                 self._next_s = self._clock() + CALL_GAP_S
                 self._take(found)
                 until_s = self._clock() + UNTAGGED_S
-                self._untagged |= dict.fromkeys(asked - self._tagged.keys(), until_s)
+                self._untagged |= dict.fromkeys(asked, until_s)
 
     async def _describe(
         self, filters: list["FilterTypeDef"], *, any_tag: bool = False

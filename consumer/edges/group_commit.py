@@ -36,7 +36,11 @@ class GroupCommit(Generic[R]):
         self._waiting: queue.SimpleQueue[tuple[Work[R], asyncio.Future[R]] | None] = (
             queue.SimpleQueue()
         )
-        self._thread = threading.Thread(target=self._run_until_closed, name="sqlite-writer")
+        # A daemon: a process that fails before it closes the log must end. What it leaves undone
+        # nobody was told of.
+        self._thread = threading.Thread(
+            target=self._run_until_closed, name="sqlite-writer", daemon=True
+        )
         self._thread.start()
 
     async def run(self, work: Work[R]) -> R:
@@ -68,10 +72,10 @@ class GroupCommit(Generic[R]):
             results = [work(self._connection) for work, _ in group]
             self._connection.execute("COMMIT")
         except Exception as error:  # handed to those who wait, who try again or end the process
-            self._loop.call_soon_threadsafe(_fail, futures, error)
             with contextlib.suppress(sqlite3.Error):  # the next commit rolls back first
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
+            self._loop.call_soon_threadsafe(_fail, futures, error)
         else:
             self._durable(results)
             self._loop.call_soon_threadsafe(self._tell, futures, results)

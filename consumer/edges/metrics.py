@@ -1,5 +1,6 @@
 """Prometheus metrics, on a port of their own."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -38,6 +39,7 @@ class Metrics(Collector):
         self._counts = counts
         self._hub = hub
         self._is_ready = is_ready
+        self._loop = asyncio.get_running_loop()
 
     def collect(self) -> Iterator[Metric]:
         """All metrics as of now."""
@@ -55,6 +57,7 @@ class Metrics(Collector):
             ("keys", "Executions and instances in the view", len(self._hub.view)),
             ("log_place", "Place of the newest event sent", self._hub.place),
             ("lag_ms", "Age of the newest event when it was sent", self._hub.lag_ms or 0),
+            ("tasks", "asyncio tasks that have not ended", len(asyncio.all_tasks(self._loop))),
             ("ready", "1 when ready to serve", int(self._is_ready())),
         ):
             yield GaugeMetricFamily(f"statuswire_{name}", text, value=value)

@@ -185,7 +185,7 @@ def _advice(error: Exception) -> str:
 def _lock(path: Path) -> int:
     """Keep other processes out: their appends would never reach our change feed."""
     try:
-        descriptor = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise LogUnusable(f"{path}: {error.strerror}; is its folder there and writable?") from error
     try:

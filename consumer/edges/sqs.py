@@ -70,8 +70,7 @@ class SqsQueue:
 
     async def receive(self) -> list[Message]:
         """See `Source.receive`. The first poll returns at once, to show that the queue answers."""
-        begun_s = time.monotonic()
-        attempt = self._attempt(begun_s)
+        begun_s, attempt = self._attempt()
         try:
             answer = await self._polls.receive_message(
                 QueueUrl=self._url,
@@ -149,19 +148,21 @@ class SqsQueue:
         await self.release([held.message for held in self._held.values()])
         await self._releases.close(timeout_s)
 
-    def _attempt(self, now_s: float) -> str | None:
-        """The attempt to receive again, whose answer was lost on its way; else a new one.
+    def _attempt(self) -> tuple[float, str | None]:
+        """The attempt to receive again, whose answer was lost on its way, and when it was first
+        made; else a new one.
 
         FIFO queues only: they hand out the same messages again for it, which would otherwise hold
         up their groups until the visibility timeout.
         """
+        now_s = time.monotonic()
         if not self._url.endswith(".fifo"):
-            return None
+            return now_s, None
         while self._unanswered:
             begun_s, attempt = self._unanswered.pop()
             if now_s - begun_s < ATTEMPT_S:
-                return attempt
-        return uuid.uuid4().hex
+                return begun_s, attempt
+        return now_s, uuid.uuid4().hex
 
     async def _delete(self, batch: Sequence[Message]) -> Sequence[Message]:
         try:

@@ -27,9 +27,12 @@ class Consumer:
     `url`, `websocket_url` and `metrics_url` are known after `start`.
     """
 
-    def __init__(self, environment: Mapping[str, str], output: Path) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], output: Path, *, module: str = "consumer"
+    ) -> None:
         """`environment` is all that it gets; its JSON lines go to `output`."""
         self.output = output
+        self._module = module
         self._environment = environment
         self._child: Child | None = None
         self.url = self.websocket_url = self.metrics_url = ""
@@ -38,7 +41,7 @@ class Consumer:
         """Returns when the log and the queues have answered. Raises ConsumerError."""
         begins_at = self.output.stat().st_size if self.output.exists() else 0
         self._child = await Child.start(
-            [sys.executable, "-m", "consumer"],
+            [sys.executable, "-m", self._module],
             output=self.output,
             environment=self._environment,
             cwd=ROOT,

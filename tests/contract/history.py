@@ -144,13 +144,20 @@ class Judge:
     def __init__(self, retention_ms: int) -> None:
         self._retention_ms = retention_ms
         self._arrived: list[Event] = []
+        self._remembered: list[Event] = []
         self._said: dict[str, tuple[str, str | None]] = {}  # key → what viewers were told last
 
     def take(self, event: Event, now_ms: int) -> str:
         if now_ms - events.milliseconds(event.time) > self._retention_ms:
             return "expired"
-        if any(same(event, before) for before in self._arrived):
+        if any(same(event, before) for before in self._remembered):
             return "repeat"
+        verdict = self._compare(event)
+        if verdict != "confirmation" or event.source != "reconcile":
+            self._remembered.append(event)
+        return verdict
+
+    def _compare(self, event: Event) -> str:
         others = [before for before in self._arrived if before.key == event.key]
         self._arrived.append(event)
         if others and event.source != "workflow":

@@ -106,7 +106,8 @@ def _check_view(newest: list[Entry], entries: list[Entry]) -> None:
         view.apply(entry)
     shown = view.matching(["*"])
     assert [(e.place, e.event, e.payload, e.patterns) for e in shown] == [
-        (e.place, e.event, e.payload, e.patterns) for e in newest
+        (e.place, e.event, e.payload, e.patterns)
+        for e in sorted(newest, key=lambda entry: entry.place)
     ]
     for entry in newest:
         told = {one.event.instance_id for one in entries if one.key == entry.key} - {None}

@@ -2,8 +2,10 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
+from consumer.core import events
 from consumer.core.statuses import Verdict
 from consumer.ports import StatusLog, Trimmed
 from tests.contract import trace
@@ -56,6 +58,29 @@ async def test_appends_at_once_are_each_answered(logs: SqliteLogs) -> None:
         await logs.close(log)
 
 
+async def test_a_confirmation_that_nothing_delivers_again_is_not_remembered(
+    logs: SqliteLogs,
+) -> None:
+    """The reconciler's confirmations leave no trace; the queues', and what was sent, are known."""
+    ec2 = examples.decode(examples.instance_change(state="running"))
+    changes = {"id": "asked", "source": "reconcile", "time": "2026-01-01T00:00:10.000Z"}
+    asked = msgspec.structs.replace(ec2, **changes)
+    told = msgspec.structs.replace(ec2, **{**changes, "id": "told", "source": "ec2"})
+    news = msgspec.structs.replace(
+        asked, id="news", status="stopped", time="2026-01-01T00:00:11.000Z"
+    )
+    log = await logs.open(now_ms)
+    try:
+        assert await log.append([ec2, asked, asked, told, told, news, news]) == [
+            Verdict.APPENDED,
+            *(Verdict.CONFIRMATION, Verdict.CONFIRMATION),
+            *(Verdict.CONFIRMATION, Verdict.REPEAT),
+            *(Verdict.APPENDED, Verdict.REPEAT),
+        ]
+    finally:
+        await logs.close(log)
+
+
 async def test_the_number_of_kept_entries_is_bounded(logs: SqliteLogs) -> None:
     """Past the bound the oldest go; asking for them says so, and places go on rising."""
     log = await logs.open(now_ms)
@@ -68,6 +93,34 @@ async def test_the_number_of_kept_entries_is_bounded(logs: SqliteLogs) -> None:
         assert [entry.place for entry in await log.read(10, count)] == list(range(11, count + 1))
         _, newest = await log.newest()
         assert len(newest) == count, "what goes on is shown, though its entry is gone"
+    finally:
+        await logs.close(log)
+
+
+async def test_a_history_ends_at_the_place_asked_for(logs: SqliteLogs) -> None:
+    """What a key's later entries say belongs to what follows a snapshot, not into it."""
+    log = await logs.open(now_ms)
+    try:
+        await log.append([examples.step(1), examples.step(1, run="other"), examples.step(2)])
+        await log.append([examples.step(3)])
+        key = examples.step(1).key
+        assert [entry.place for entry in await log.history(key, 3)] == [1, 3]
+    finally:
+        await logs.close(log)
+
+
+async def test_what_was_seen_is_known_until_it_is_too_old(logs: SqliteLogs) -> None:
+    """Retention ends for an event and for the memory of it in the same millisecond."""
+    event = examples.step(1)
+    clock = [events.milliseconds(event.time) + round(trace.RETENTION_S * 1000)]
+    log = await logs.open(lambda: clock[0])
+    try:
+        assert await log.append([event]) == [Verdict.APPENDED]
+        await log.prune()
+        assert await log.append([event]) == [Verdict.REPEAT]
+        clock[0] += 1
+        await log.prune()
+        assert await log.append([event]) == [Verdict.EXPIRED]
     finally:
         await logs.close(log)
 

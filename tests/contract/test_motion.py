@@ -1,6 +1,7 @@
 """Snapshot and live are one motion, and a cursor is a promise, whatever else goes on."""
 
 import asyncio
+import gc
 import random
 from collections.abc import AsyncIterator
 from typing import Any
@@ -13,7 +14,7 @@ from consumer.core.events import Event
 from consumer.core.messages import Subscribe
 from consumer.core.statuses import Verdict
 from consumer.hub import Hub
-from consumer.ports import StatusLog
+from consumer.ports import LogUnavailable, StatusLog
 from tests.contract.conftest import SqliteLogs
 from tests.contract.test_log import now_ms
 from tests.contract.trace import RecordingClient
@@ -132,6 +133,24 @@ def check(viewer: Viewer, appended: list[Event]) -> None:
 
 def matches(viewer: Viewer, event: Event) -> bool:
     return viewer.pattern in watch.matching(event)
+
+
+class SilentLog:
+    """One that does not answer."""
+
+    async def newest(self) -> tuple[int, list[Entry]]:
+        raise LogUnavailable("no answer")
+
+
+async def test_loading_leaves_garbage_collection_on(logs: SqliteLogs) -> None:
+    """It pauses while a hub loads, and goes on whether or not that succeeds."""
+    log = await logs.open(now_ms)
+    await Hub(log, now_ms).load()
+    assert gc.isenabled()
+    with pytest.raises(LogUnavailable):
+        await Hub(SilentLog(), now_ms).load()  # type: ignore[arg-type]
+    assert gc.isenabled()
+    await logs.close(log)
 
 
 @pytest.mark.parametrize("seed", range(60))

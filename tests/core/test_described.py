@@ -1,5 +1,6 @@
 """What Describe calls answered, as events: they obey the contract, and the order."""
 
+import msgspec
 import pytest
 
 from consumer.core import described, events, statuses
@@ -26,9 +27,10 @@ def test_an_instance_is_stamped_with_the_second_in_which_the_call_began() -> Non
 
 
 def test_each_look_at_an_instance_is_an_event_of_its_own() -> None:
-    """What is unchanged is a confirmation by the log's rule, and never a repeat."""
+    """Unchanged or not; what is unchanged is a confirmation by the log's rule, not a repeat."""
     looks = [described.instance(examples.INSTANCE, "running", NOW_MS + n, {}) for n in (0, 1000)]
-    assert looks[0].identity != looks[1].identity
+    looks.append(described.instance(examples.INSTANCE, "stopped", NOW_MS, {}))
+    assert len({look.identity for look in looks}) == 3
 
 
 def test_an_ending_is_told_of_the_execution_and_its_instance() -> None:
@@ -64,6 +66,24 @@ def test_an_inferred_ending_is_sent_once() -> None:
     )
     assert first.identity == second.identity
     assert described.ending(newest, "ABORTED", NOW_MS, 0).identity != first.identity
+
+
+def test_each_redrive_ends_by_itself() -> None:
+    """And may end otherwise than was told of it first."""
+    newest = examples.step()
+    assert newest.execution is not None
+    again = msgspec.structs.replace(
+        newest, execution=msgspec.structs.replace(newest.execution, redrive=2)
+    )
+    inferred = described.inferred_ending(again, "ABORTED", NOW_MS, "silence")
+    assert inferred.execution is not None
+    assert inferred.execution.redrive == 2
+    ends = [
+        described.ending(newest, "FAILED", NOW_MS, 0),
+        described.ending(newest, "SUCCEEDED", NOW_MS, 0),
+        described.ending(newest, "FAILED", NOW_MS, 2),
+    ]
+    assert len({end.identity for end in ends}) == 3
 
 
 def test_an_instance_has_no_ending() -> None:

@@ -59,6 +59,9 @@ def test_a_client_that_watches_nothing_has_been_told_nothing() -> None:
     assert not client.is_idle
     client.begin(["*"], 5)
     assert client.is_idle
+    client.is_live = False
+    assert not client.is_idle, "it is being brought up"
+    client.is_live = True
     client.end(["*", "machine:express"])
     assert not client.is_idle
 
@@ -93,6 +96,40 @@ def test_newest_per_key_costs_no_more_than_its_newest() -> None:
         client.offer(examples.entry(place, examples.step(1 + place % 50, detail=detail)))
         assert client.is_conflating == (place > 2)
     assert not client.is_overrun
+
+
+def test_few_large_entries_are_conflated_too() -> None:
+    """The bound is in bytes as well; what is dropped counts no more."""
+    client = Session("e")
+    client.is_paused = True
+    size = 0
+    for place in range(1, 101):
+        event = examples.step(1 + place % 50, detail={"pad": "x" * 15_000})
+        client.offer(examples.entry(place, event))
+        size += len(examples.entry(place, event).frame)
+        assert client.is_conflating == (size > session.MAX_OUTBOX_BYTES)
+        assert not client.is_overrun
+    assert client.is_conflating
+    client.is_paused = False
+    client.take()
+    client.is_paused = True
+    entry = examples.entry(101, examples.step(detail={"pad": "x" * 15_000}))
+    for _ in range(session.MAX_OUTBOX_BYTES // len(entry.frame)):
+        client.offer(entry)
+        assert not client.is_conflating, "what has left counts no more"
+
+
+def test_late_entries_alone_are_named_too() -> None:
+    """Past the bound none of them is the newest of its key: all are skipped, and that is told."""
+    client = Session("e", max_events=2)
+    client.begin(["*"], 0)
+    client.is_live = client.is_paused = True
+    for place in (1, 2, 3):
+        client.offer(examples.entry(place, examples.step(place), late=True))
+    client.is_paused = False
+    assert not client.is_idle
+    assert list(decode_frames(client.take())) == [{"op": "skipped", "count": 3, "cursor": "e-0"}]
+    assert client.is_idle
 
 
 ARRIVALS = st.lists(

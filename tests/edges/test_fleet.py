@@ -1,6 +1,7 @@
 """Which instances are shown: EC2's word for it, asked for seldom, and lived without."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -33,6 +34,7 @@ class FakeEc2:
         self.fails: list[Exception] = []
         self.answering = asyncio.Event()
         self.answering.set()
+        self.when_asked: Callable[[], None] = lambda: None
         self.lenient = False  # as an EC2 whose filter takes wildcards
         self._page = page
 
@@ -40,8 +42,10 @@ class FakeEc2:
         self.instances[id_of(number)] = {
             "InstanceId": id_of(number),
             "State": {"Name": status},
-            "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
         }
+        if tags:
+            told = [{"Key": key, "Value": value} for key, value in tags.items()]
+            self.instances[id_of(number)]["Tags"] = told
 
     async def describe_instances(self, **asked: Any) -> dict[str, Any]:
         assert asked["MaxResults"] <= 1000
@@ -49,6 +53,7 @@ class FakeEc2:
         ids = by_name.pop("instance-id", None)
         assert ids is None or len(ids) <= 200
         self.calls.append(ids or ["all"])
+        self.when_asked()
         await self.answering.wait()
         if self.fails:
             raise self.fails.pop(0)
@@ -57,7 +62,7 @@ class FakeEc2:
             for id_, one in self.instances.items()
             if (ids is None or id_ in ids)
             and all(
-                {"Key": name.removeprefix("tag:"), "Value": values[0]} in one["Tags"]
+                {"Key": name.removeprefix("tag:"), "Value": values[0]} in one.get("Tags", ())
                 for name, values in by_name.items()
                 if not self.lenient
             )
@@ -101,6 +106,8 @@ async def test_an_instance_without_the_tag_is_counted_and_not_shown() -> None:
     scene.ec2.put(2, statuswire="other")
     assert await scene.shown(1, 2, 3) == [id_of(1)]
     assert scene.counts["events_not_shown", "untagged"] == 2
+    scene.now_ms += 1000
+    assert await scene.fleet.settle() == []
     assert scene.ec2.calls == [[id_of(1), id_of(2), id_of(3)]]
 
 
@@ -163,6 +170,7 @@ async def test_while_ec2_does_not_answer_unknown_instances_wait_for_their_state(
     assert await scene.shown(1) == []
     assert len(scene.ec2.calls) == 1, "nobody waits for EC2 again so soon"
     assert scene.counts["events_not_shown", "unanswered"] == 3
+    assert scene.counts["reconcile_errors", "DescribeInstances"] == 1
     scene.now_ms += 1000
     learned = await scene.fleet.settle()
     assert [(event.instance_id, event.status) for event in learned] == [(id_of(1), "stopped")]
@@ -202,12 +210,17 @@ async def test_a_sweep_brings_every_page() -> None:
     scene = Scene(page=2)
     for number in range(5):
         scene.ec2.put(number, "stopped", statuswire="managed", Name=f"web-{number}")
-    scene.ec2.put(9)
+    for number in (7, 8, 9):
+        scene.ec2.put(number)
     swept = await scene.fleet.sweep()
+    assert len(scene.ec2.calls) == 3, "the others are left out by EC2"
     assert [event.instance_id for event in swept] == [id_of(number) for number in range(5)]
     assert swept[0].detail == {"name": "web-0"}
-    (event,) = await scene.fleet.shown([change(0)])
-    assert event == msgspec.structs.replace(change(0), detail={"name": "web-0"})
+    told = msgspec.structs.replace(change(0), detail={"more": 1})
+    run = examples.step(instance_id=id_of(0))
+    assert await scene.fleet.shown([told, run]) == [
+        msgspec.structs.replace(told, detail={"more": 1, "name": "web-0"}), run,
+    ]  # fmt: skip
 
 
 async def test_a_sweep_forgets_the_instances_that_lost_the_tag() -> None:
@@ -230,8 +243,9 @@ async def test_what_is_in_the_log_was_shown() -> None:
     """After a start, its events wait for nothing; an execution says nothing about a tag."""
     scene = Scene()
     scene.ec2.fails = [DENIED]
-    scene.fleet.remember(change(1))
-    assert await scene.shown(1) == [id_of(1)]
+    named = msgspec.structs.replace(change(1), detail={"name": "web-1"})
+    scene.fleet.remember(named)
+    assert await scene.fleet.shown([change(1)]) == [named]
     scene.fleet.remember(examples.step(instance_id=id_of(2)))
     assert await scene.shown(2) == []
 
@@ -252,4 +266,140 @@ async def test_what_ec2_has_forgotten_is_gone() -> None:
     (event,) = await scene.fleet.gone([id_of(1), id_of(2)])
     assert (event.instance_id, event.status) == (id_of(2), "terminated")
     assert event.detail == {"inferred": True}
-    assert len(await scene.fleet.gone(map(id_of, range(10, 500)))) == 490
+    scene.ec2.put(450)
+    assert len(await scene.fleet.gone(map(id_of, range(10, 500)))) == 489
+
+
+def second_by_second(scene: Scene) -> None:
+    """A second passes with each question."""
+
+    def pass_() -> None:
+        scene.now_ms += 1000
+
+    scene.ec2.when_asked = pass_
+
+
+async def test_each_page_is_as_old_as_its_question() -> None:
+    """A sweep that took long must not seem newer than what EC2 told meanwhile, nor older."""
+    scene = Scene(page=1)
+    scene.ec2.put(1, statuswire="managed")
+    scene.ec2.put(2, statuswire="managed")
+    second_by_second(scene)
+    assert [event.time[-7:-5] for event in await scene.fleet.sweep()] == ["00", "01"]
+
+
+async def test_what_is_gone_was_gone_before_the_question() -> None:
+    """An instance that speaks while EC2 is asked is newer than our word."""
+    scene = Scene()
+    second_by_second(scene)
+    (event,) = await scene.fleet.gone([id_of(1)])
+    assert event.time == "2026-01-01T00:01:00.000Z"
+
+
+async def test_an_execution_waits_for_no_instance() -> None:
+    """While EC2 is asked about one, what needs no answer goes on."""
+    scene = Scene()
+    scene.ec2.answering.clear()
+    asked = asyncio.Event()
+    scene.ec2.when_asked = asked.set
+    waiting = asyncio.create_task(scene.shown(1))
+    await asked.wait()
+    async with asyncio.timeout(5):
+        assert await scene.fleet.shown([examples.step()]) == [examples.step()]
+    scene.ec2.answering.set()
+    assert await waiting == []
+
+
+async def test_what_was_heard_during_a_sweep_outlives_it() -> None:
+    """Its page may have been told before."""
+    scene = Scene()
+    scene.ec2.when_asked = lambda: scene.fleet.remember(change(1))
+    assert await scene.fleet.sweep() == []
+    assert await scene.shown(1) == [id_of(1)]
+    assert scene.ec2.calls == [["all"]]
+
+
+async def test_a_sweep_forgets_what_need_not_be_believed_any_more() -> None:
+    """And nothing else: the account may have many instances, and events of all come."""
+    scene = Scene()
+    await scene.shown(1)
+    await scene.fleet.sweep()
+    await scene.shown(1)
+    assert scene.ec2.calls == [[id_of(1)], ["all"]]
+    scene.now_s += UNTAGGED_S
+    await scene.fleet.sweep()
+    assert not scene.fleet._untagged
+
+
+async def test_doubts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep tells of the others."""
+    monkeypatch.setattr(fleet_module, "MAX_DOUBTS", 2)
+    scene = Scene()
+    for number in range(3):
+        scene.fleet.doubt(change(number))
+    scene.now_ms += 1000
+    await scene.fleet.settle()
+    assert scene.ec2.calls == [[id_of(0), id_of(1)]]
+
+
+async def test_a_doubt_is_as_old_as_the_event() -> None:
+    """One of an earlier second is settled at once, one of a clock that is ahead in a second."""
+    scene = Scene()
+    ahead = msgspec.structs.replace(change(2), time="2027-01-01T00:00:00.000Z")
+    scene.fleet.doubt(msgspec.structs.replace(change(1), time="2026-01-01T00:00:59.000Z"))
+    scene.fleet.doubt(ahead)
+    await scene.fleet.settle()
+    scene.now_ms += 1000
+    await scene.fleet.settle()
+    assert scene.ec2.calls == [[id_of(1)], [id_of(2)]]
+
+
+async def test_many_doubts_are_settled_in_turn() -> None:
+    """EC2 takes so many values of a filter and no more."""
+    scene = Scene()
+    for number in range(201):
+        scene.fleet.doubt(change(number))
+    scene.now_ms += 1000
+    for _ in range(3):
+        await scene.fleet.settle()
+    assert [len(call) for call in scene.ec2.calls] == [200, 1]
+
+
+async def test_those_who_wait_together_do_not_overfill_a_question() -> None:
+    """As above, and each is answered."""
+    scene = Scene()
+    for number in (140, 290):
+        scene.ec2.put(number, statuswire="managed")
+    scene.ec2.answering.clear()
+    batches = ([999], range(150), range(150, 300))
+    waiting = [asyncio.create_task(scene.shown(*numbers)) for numbers in batches]
+    await asyncio.sleep(0)
+    scene.ec2.answering.set()
+    assert await asyncio.gather(*waiting) == [[], [id_of(140)], [id_of(290)]]
+    assert [len(call) for call in scene.ec2.calls] == [1, 200, 100]
+
+
+async def test_questions_keep_their_distance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The account's other callers share EC2's allowance."""
+    scene = Scene()
+    slept: list[float] = []
+
+    async def sleep(delay_s: float) -> None:
+        slept.append(delay_s)
+        scene.now_s += delay_s
+
+    monkeypatch.setattr(fleet_module, "CALL_GAP_S", 0.25)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    for number in (1, 2):
+        await scene.shown(number)
+    assert slept == [0.0, 0.25]
+
+
+async def test_a_state_that_we_do_not_know_is_not_told() -> None:
+    """The contract names six; the instance is shown all the same."""
+    scene = Scene()
+    scene.ec2.put(1, "hibernated", statuswire="managed")
+    scene.ec2.put(2, statuswire="managed")
+    (event,) = await scene.fleet.sweep()
+    assert (event.instance_id, event.detail) == (id_of(2), {})
+    assert await scene.shown(1) == [id_of(1)]

@@ -1,5 +1,6 @@
 """What the SQLite log goes through: kills, full and failing disks, locks."""
 
+import errno
 import os
 import random
 import signal
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from consumer.core.statuses import Verdict
-from consumer.edges.sqlite_log import SqliteLog
+from consumer.edges import sqlite_file
+from consumer.edges.sqlite_log import LogUnusable, SqliteLog
 from consumer.ports import LogUnavailable
 from tests.core import examples
 from tests.edges.log_child import child, contents
@@ -62,6 +64,14 @@ try:
 except LogUnusable as error:
     print(error)
 """
+LEAVES_IT_OPEN = """
+async def main():
+    log = await opened()
+    await log.append(batch(0, 1))
+    print(await log.newest() is not None)
+
+asyncio.run(main())
+"""
 HOLDS_THE_LOCK = """
 import sqlite3
 other = sqlite3.connect(sys.argv[1], isolation_level=None)
@@ -102,6 +112,16 @@ async def test_what_was_acknowledged_survives_kills(tmp_path: Path) -> None:
         assert [entry.event.detail["n"] for entry in entries] == list(range(head))
         await log.close()
     assert len(epochs) == 1, "with its file whole, a killed consumer goes on in the same epoch"
+
+
+def test_a_process_that_leaves_the_log_open_ends(tmp_path: Path) -> None:
+    """Nobody needs to kill one that failed before it closed the log."""
+    with child(LEAVES_IT_OPEN, tmp_path / "log.db") as process:
+        try:
+            assert process.communicate(timeout=60)[0] == "True\n"
+        finally:
+            process.kill()
+    assert process.returncode == 0
 
 
 async def test_a_log_that_refuses_takes_nothing(log: SqliteLog, tmp_path: Path) -> None:
@@ -150,6 +170,14 @@ async def test_a_commit_that_fails_leaves_everything_as_it_was(log: SqliteLog) -
     assert [entry.place for entry in await anext(feed)] == [2]
 
 
+async def test_a_standing_that_cannot_be_read_refuses_its_events(log: SqliteLog) -> None:
+    """Damage in an open log is the operator's to mend, not a reason to guess or to end."""
+    await log.append([examples.step(1)])
+    log._connection.execute("UPDATE keys SET standing = 'garbage'")
+    with pytest.raises(LogUnavailable, match="malformed"):
+        await log.append([examples.step(2)])
+
+
 async def test_another_process_holds_the_file(log: SqliteLog, tmp_path: Path) -> None:
     """Until it lets go appends are refused, and what was refused can be appended then."""
     log._connection.execute("PRAGMA busy_timeout = 1")
@@ -161,6 +189,37 @@ async def test_another_process_holds_the_file(log: SqliteLog, tmp_path: Path) ->
         assert await log.newest() == (0, []), "reading goes on"
         other.communicate()
     assert await log.append([examples.step(1)]) == [Verdict.APPENDED]
+
+
+async def test_a_file_that_another_program_holds_is_refused_at_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The operator learns that it is whole, and who is to let go of it."""
+    path = tmp_path / "log.db"
+    log = make(path)
+    await log.open()
+    await log.close()
+    monkeypatch.setattr(
+        sqlite_file, "connect", lambda path: sqlite3.connect(path, timeout=0, isolation_level=None)
+    )
+    with sqlite3.connect(path, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LogUnusable, match="end that one"):
+            await make(path).open()
+    other.close()
+
+
+async def test_a_disk_that_fails_at_open_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The operator is not told to give up the file for it."""
+
+    def refuse(_: int) -> None:
+        raise OSError(errno.EIO, "I/O error")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(LogUnusable, match="may well be whole"):
+        await make(tmp_path / "log.db").open()
 
 
 async def test_a_file_that_cannot_be_written_is_refused_at_open() -> None:

@@ -1,5 +1,6 @@
 """Metrics under the names that people expect, on a port of their own."""
 
+import asyncio
 import urllib.request
 
 from consumer.edges.metrics import COUNTERS, Metrics, MetricsServer
@@ -32,4 +33,6 @@ async def test_what_is_counted_is_exported(service: Service) -> None:
         "statuswire_connections_opened_total 1.0",
     ):
         assert line in text.splitlines()
+    tasks = next(line for line in text.splitlines() if line.startswith("statuswire_tasks "))
+    assert float(tasks.split()[1]) >= len(asyncio.all_tasks()) > 0
     assert all(f"# TYPE statuswire_{name}_total counter" in text for name in COUNTERS)

@@ -5,6 +5,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from consumer import pipeline
 from consumer.core.events import Event
 from consumer.core.statuses import Verdict
@@ -123,6 +125,7 @@ async def test_a_malformed_message_holds_up_nobody() -> None:
     counts = await play(source)
     assert source.story == ["receive", "commit 2", "delete a", "delete b", "release x"]
     assert counts["messages_malformed", "fake"] == 1
+    assert counts["messages_deleted", "fake"] == 2
 
 
 async def test_a_malformed_message_is_counted_once() -> None:
@@ -137,7 +140,7 @@ async def test_a_queue_without_dead_letters_does_not_spin() -> None:
     """A message that nothing removes comes back by its visibility timeout in the end."""
     source = FakeSource([bad("x", pipeline.MAX_RELEASES)], [bad("x", pipeline.MAX_RELEASES + 1)])
     await play(source)
-    assert source.story == ["receive", f"release {'x'}", "receive"]
+    assert source.story == ["receive", "release x", "receive"]
 
 
 async def test_while_the_log_refuses_nothing_is_received_or_deleted() -> None:
@@ -150,12 +153,13 @@ async def test_while_the_log_refuses_nothing_is_received_or_deleted() -> None:
     assert counts["log_errors", "append"] == 2
 
 
-async def test_told_to_stop_while_the_log_refuses() -> None:
-    """Nothing is deleted, and what was in hand is given back."""
+async def test_told_to_stop_while_the_log_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is deleted, what was in hand is given back, and no pause is waited for."""
+    monkeypatch.setattr(pipeline, "RETRY_S", (60.0,))
     source = FakeSource([good("a")])
-    stop = asyncio.Event()
+    stop, counts = asyncio.Event(), Counts()
     log = FakeLog(source.story, refusals=1_000)
-    task = asyncio.create_task(pipe(source, log).run(stop))
+    task = asyncio.create_task(pipe(source, log, counts).run(stop))
     while "refused" not in source.story:  # noqa: ASYNC110  # one turn of the loop at a time
         await asyncio.sleep(0)
     stop.set()
@@ -164,6 +168,7 @@ async def test_told_to_stop_while_the_log_refuses() -> None:
     assert source.story[:2] == ["receive", "refused"]
     assert not any(line.startswith(("delete", "commit")) for line in source.story)
     assert source.story[-1] == "release a"
+    assert counts["polls_held_back", "fake"] == 0, "they end, and wait for nothing"
 
 
 async def test_a_failing_poll_is_tried_again() -> None:
@@ -174,6 +179,32 @@ async def test_a_failing_poll_is_tried_again() -> None:
     assert counts["poll_errors", "fake"] == 2
 
 
+class Pauses(tuple[float, ...]):
+    """None takes any time; which of them were made is written down."""
+
+    def __new__(cls) -> "Pauses":
+        return super().__new__(cls, (0.0, 0.0, 0.0))
+
+    def __init__(self) -> None:
+        self.made: list[int] = []
+
+    def __getitem__(self, place: Any) -> Any:
+        self.made.append(place)
+        return super().__getitem__(place)
+
+
+async def test_pauses_grow_while_it_fails_and_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of polls and of the log alike: neither is asked without a pause."""
+    pauses = Pauses()
+    monkeypatch.setattr(pipeline, "RETRY_S", pauses)
+    down = SourceUnavailable("throttled")
+    await play(FakeSource(down, down, down, down, [], down))
+    assert pauses.made == [0, 1, 2, 2, 0]
+    pauses.made.clear()
+    await play(FakeSource([good("a")]), refusals=4)
+    assert pauses.made == [0, 1, 2, 2]
+
+
 class HeldSource:
     """A queue that answers when it is told to, and knows how many polls are open."""
 
@@ -181,12 +212,16 @@ class HeldSource:
 
     def __init__(self) -> None:
         self.open: list[asyncio.Future[list[Message]]] = []
+        self.fails = False
         self.deleted: list[str] = []
 
     async def receive(self) -> list[Message]:
         poll: asyncio.Future[list[Message]] = asyncio.get_running_loop().create_future()
         self.open.append(poll)
-        return await poll
+        answer = await poll
+        if self.fails:
+            raise SourceUnavailable("reset")
+        return answer
 
     async def delete(self, messages: Sequence[Message]) -> None:
         self.deleted += [message.id for message in messages]
@@ -218,11 +253,29 @@ async def test_more_polls_while_they_come_back_full_and_one_when_empty() -> None
     await settle()
     assert len(source.open) == 1
     seen = []
-    for answer in (full(0), full(10), full(20), [good("x")], [], [], [], []):
+    for answer in ([good("w")], full(0), full(10), full(20), [good("x")], [], [], [], []):
         await source.answer(answer)
         seen.append(len(source.open))
-    assert seen == [2, 3, 3, 3, 2, 1, 1, 1]
-    assert len(source.deleted) == 31
+    assert seen == [1, 2, 3, 3, 3, 2, 1, 1, 1]
+    assert len(source.deleted) == 32
+    stop.set()
+    await source.answer([])
+    await task
+
+
+async def test_while_the_queue_fails_one_poll_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others end: a queue that is down or throttled is not asked by all at once."""
+    monkeypatch.setattr(pipeline, "RETRY_S", (0.0,))
+    source, stop = HeldSource(), asyncio.Event()
+    task = asyncio.create_task(pipe(source, FakeLog([]), most_polls=3).run(stop))
+    await settle()
+    await source.answer(full(0))
+    await source.answer(full(10))
+    assert len(source.open) == 3
+    source.fails = True
+    for _ in range(3):
+        await source.answer([])
+    assert len(source.open) == 1
     stop.set()
     await source.answer([])
     await task
@@ -251,6 +304,39 @@ async def test_while_the_log_refuses_no_poll_of_any_queue_begins() -> None:
     await refused.answer([])
     await other.answer([])
     await asyncio.gather(first, second)
+
+
+async def test_the_gate_opens_when_all_that_was_refused_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One batch that goes in does not speak for another that the log still refuses."""
+    monkeypatch.setattr(pipeline, "RETRY_S", (0.0,))
+    stop, gate = asyncio.Event(), Gate(lambda: 0)
+    taken, refused = HeldSource(), HeldSource()
+    hopeless, hesitant = FakeLog([], refusals=1_000_000), FakeLog([], refusals=1)
+    first = asyncio.create_task(pipe(refused, hopeless, gate=gate).run(stop))
+    second = asyncio.create_task(pipe(taken, hesitant, gate=gate).run(stop))
+    await settle()
+    await refused.answer([good("a")])
+    await taken.answer([good("b")])
+    async with asyncio.timeout(10):
+        while not taken.deleted:  # noqa: ASYNC110  # when the log has accepted
+            await asyncio.sleep(0)
+    assert not gate.is_open
+    stop.set()
+    await asyncio.gather(first, second)
+
+
+async def test_told_to_stop_while_the_gate_is_closed() -> None:
+    """Whoever waits for room goes too."""
+    source, stop = HeldSource(), asyncio.Event()
+    gate = Gate(lambda: pipeline.MAX_BEHIND)
+    task = asyncio.create_task(pipe(source, FakeLog([]), gate=gate).run(stop))
+    await settle()
+    stop.set()
+    async with asyncio.timeout(5):
+        await task
+    assert source.open == []
 
 
 async def test_while_the_hub_is_behind_nothing_is_received() -> None:

@@ -20,7 +20,7 @@ from consumer.edges.reconcile import Learned, Reconciler
 from consumer.edges.sqlite_log import SqliteLog
 from consumer.hub import Hub
 from consumer.pipeline import Counts, Gate
-from consumer.ports import LogUnavailable, SourceUnavailable
+from consumer.ports import LogUnavailable, SourceUnavailable, Trimmed
 from tests.core import examples
 from tests.edges.test_fleet import TAG, FakeEc2, change, id_of
 from tests.edges.test_sqlite_log import make, now_ms
@@ -58,12 +58,13 @@ def express() -> Event:
 class Scene:
     """A real log and hub, a fake AWS, and a clock that is put forward."""
 
-    def __init__(self, log: SqliteLog) -> None:
+    def __init__(self, log: SqliteLog, sweep_s: float = 0.02) -> None:
         self.log = log
         self.counts = Counts()
         self.now_s = 1000.0
         self.now_ms = now_ms()
         self.drained: bool | Exception = True
+        self.asked_queues = 0
         self.ec2, self.states = FakeEc2(), FakeStates()
         ec2, states = self.ec2, self.states
         clock: Any = {"now_ms": lambda: self.now_ms, "clock": lambda: self.now_s}
@@ -78,10 +79,11 @@ class Scene:
             self.fleet,
             Executions(given[1], QUIET_S, **clock),
             is_drained=self.is_drained,
-            sweep_s=0.02,
+            sweep_s=sweep_s,
         )
 
     async def is_drained(self) -> bool:
+        self.asked_queues += 1
         if isinstance(self.drained, Exception):
             raise self.drained
         return self.drained
@@ -141,8 +143,7 @@ async def test_the_fleet_is_there_from_the_start_and_costs_nothing_unchanged(sce
     scene.ec2.put(2, "running")
     await until(lambda: scene.log.head == 1)
     scene.now_ms += 5000
-    await until(lambda: scene.counts["reconciled", "repeat"] > 1)
-    assert scene.counts["reconciled", "confirmation"] == 1
+    await until(lambda: scene.counts["reconciled", "confirmation"] > 1)
     assert await scene.learned_of() == [(id_of(1), "stopped")]
 
 
@@ -167,7 +168,9 @@ async def test_an_instance_that_ec2_forgot_is_terminated(scene: Scene) -> None:
     await until(lambda: scene.log.head == 2)
     assert await scene.learned_of() == [(id_of(1), "terminated")]
     await looks(scene)
-    assert scene.log.head == 2
+    asked = scene.ec2.calls.count([id_of(1)])
+    await looks(scene)
+    assert (scene.log.head, scene.ec2.calls.count([id_of(1)])) == (2, asked)
 
 
 async def test_two_states_within_a_second_are_a_reason_to_ask(scene: Scene) -> None:
@@ -176,9 +179,13 @@ async def test_two_states_within_a_second_are_a_reason_to_ask(scene: Scene) -> N
     await scene.log.append([change(1, "pending"), change(2)])
     other = change(1)
     await scene.log.append([examples.decode(as_body(other, id="another"))])
+    before = as_body(other, id="before", status="pending", time="2026-01-01T00:00:59.000Z")
+    await scene.log.append([examples.decode(before)])
     await looks(scene)
+    later = as_body(change(2, "stopped"), id="later", time="2026-01-01T00:01:01.000Z")
+    await scene.log.append([examples.decode(later)])
     assert [id_of(1)] not in scene.ec2.calls
-    scene.now_ms += 1000
+    scene.now_ms += 3000
     await until(lambda: [id_of(1)] in scene.ec2.calls)
     assert [id_of(2)] not in scene.ec2.calls
 
@@ -196,12 +203,12 @@ async def test_a_silent_execution_is_asked_about_and_its_ending_told(scene: Scen
     }  # fmt: skip
     await scene.silence(event, for_s=QUIET_S - 1)
     await looks(scene)
-    assert scene.states.asked == []
+    assert (scene.states.asked, scene.asked_queues) == ([], 0)
     scene.now_s += 1
     await until(lambda: scene.log.head == 2)
     end = (await scene.entries())[-1].event
     assert (end.source, end.status, end.terminal) == ("reconcile", "FAILED", True)
-    assert (end.time, end.error) == ("2026-01-01T00:00:30.250Z", "E")
+    assert (end.time, end.reason) == ("2026-01-01T00:00:30.250Z", {"error": "E", "cause": "c"})
     assert end.execution is not None
     assert end.execution.redrive == 1
     scene.now_s += 10_000
@@ -222,7 +229,9 @@ async def test_an_execution_that_goes_on_is_asked_about_ever_more_seldom(
     assert len(scene.states.asked) == 1
     scene.now_s += QUIET_S
     await until(lambda: len(scene.states.asked) == 2)
+    await looks(scene)
     assert scene.log.head == 1
+    assert not scene.counts["reconcile_errors", "look"]
 
 
 async def test_an_execution_that_is_forgotten_is_over(scene: Scene) -> None:
@@ -296,7 +305,7 @@ async def test_trouble_that_lasts_is_logged_now_and_then(
 async def test_while_the_log_refuses_nothing_learned_is_lost(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It waits, behind what the queues bring."""
+    """It waits, behind what the queues bring, even what would be told once only."""
     refusals = 3
     append = scene.log.append
 
@@ -309,22 +318,187 @@ async def test_while_the_log_refuses_nothing_learned_is_lost(
 
     monkeypatch.setattr(scene.log, "append", sometimes)
     scene.gate.refusals = 1
-    scene.ec2.put(1, statuswire="managed")
+    learning = asyncio.create_task(scene.learned.append([examples.step()]))
     await asyncio.sleep(0.05)
     assert refusals == 3
     scene.gate.refusals = 0
-    await until(lambda: scene.log.head == 1)
+    await learning
+    assert scene.log.head == 1
+
+
+async def test_what_is_learned_reaches_the_log_some_at_a_time(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it, and what the queues bring is not kept waiting for long."""
+    sizes: list[int] = []
+    append = scene.log.append
+
+    async def spy(batch: Any) -> Any:
+        sizes.append(len(batch))
+        return await append(batch)
+
+    monkeypatch.setattr(scene.log, "append", spy)
+    monkeypatch.setattr(reconcile, "MAX_APPENDED", 2)
+    await scene.learned.append([examples.step(number) for number in range(1, 6)])
+    assert (sizes, scene.log.head) == ([2, 2, 1], 5)
+
+
+async def test_a_backlog_that_came_up_is_seen_in_time(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After some questions the queues are asked again."""
+    monkeypatch.setattr(reconcile, "MAX_ASKED", 2)
+    scene.drained = False
+    await scene.silence(*(examples.step(run=run) for run in "abc"))
+
+    async def once() -> bool:
+        was, scene.drained = bool(scene.drained), False
+        return was
+
+    scene.reconciler._is_drained = once
+    scene.drained = True
+    await until(lambda: len(scene.states.asked) == 2)
+    await looks(scene)
+    assert len(scene.states.asked) == 2
+
+
+@pytest.mark.parametrize("trouble", [LogUnavailable("disk full"), Trimmed("too far behind")])
+async def test_a_log_that_fails_is_listened_to_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    """From what stands in it by then, and no earlier."""
+    log = make(tmp_path / "failing.db")
+    await log.open()
+    await log.append([examples.step()])
+    scene = Scene(log)
+    await scene.hub.load()
+    troubles, changes, asked = [trouble], log.changes, []
+
+    def failing(*, after: int) -> Any:
+        asked.append(after)
+        if troubles:
+            raise troubles.pop()
+        return changes(after=after)
+
+    monkeypatch.setattr(log, "changes", failing)
+    task = asyncio.create_task(scene.reconciler.run())
+    await until(lambda: len(asked) == 2)
+    await scene.silence(examples.step(2))
+    await until(lambda: scene.states.asked == [examples.ARN])
+    assert asked == [1, 1]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await log.close()
+
+
+async def test_what_settles_a_doubt_is_told(tmp_path: Path) -> None:
+    """Without waiting for a sweep."""
+    log = make(tmp_path / "doubts.db")
+    await log.open()
+    await log.append([change(1), change(2)])
+    scene = Scene(log, sweep_s=1e6)
+    scene.drained = False
+    await scene.hub.load()
+    task = asyncio.create_task(scene.reconciler.run())
+    await until(lambda: scene.ec2.calls == [["all"]])
+    scene.ec2.put(1, "stopped", statuswire="managed")
+    scene.fleet.doubt(change(1))
+    scene.now_ms += 1000
+    await until(lambda: log.head == 3)
+    assert await scene.learned_of() == [(id_of(1), "stopped")]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await log.close()
+
+
+async def test_who_has_not_heard_all_that_the_log_has_asks_nobody(scene: Scene) -> None:
+    """The ending may be in what is still to be heard."""
+    await scene.silence(examples.step())
+    scene.reconciler._place -= 1
+    await looks(scene)
+    assert scene.states.asked == []
+    scene.reconciler._place += 1
+    await until(lambda: scene.states.asked == [examples.ARN])
+
+
+@pytest.mark.parametrize(
+    ("drained", "answer", "pauses"),
+    [
+        (True, {"status": "RUNNING"}, ["gap", "gap"]),
+        (True, refusal("ThrottlingException"), ["retry", "retry"]),
+        (False, {"status": "RUNNING"}, ["backlog", "backlog"]),
+    ],
+)
+async def test_questions_about_executions_keep_their_distance(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, drained: bool, answer: Any, pauses: list[str]
+) -> None:
+    """The REST API shares the allowance; an Express run costs no question."""
+    names = {7.0: "gap", 8.0: "backlog", 9.0: "retry"}
+    slept: list[str] = []
+    sleep = asyncio.sleep
+
+    async def note(delay_s: float) -> None:
+        slept.extend([names[delay_s]] if delay_s in names else [])
+        await sleep(0.001)
+
+    scene.drained = False
+    runs = [examples.step(run=run) for run in "ab"]
+    for run in runs:
+        assert run.execution is not None
+        scene.states.answers[run.execution.arn] = answer
+    monkeypatch.setattr(asyncio, "sleep", note)
+    for name, delay_s in (("DESCRIBE_GAP_S", 7.0), ("BACKLOG_S", 8.0), ("RETRY_S", 9.0)):
+        monkeypatch.setattr(reconcile, name, delay_s)
+    await scene.silence(*runs, express(), for_s=0)
+    scene.drained = drained
+    scene.now_s += EXPRESS_S
+    await until(lambda: len(slept) >= 2)
+    await looks(scene)
+    assert slept[:2] == pauses
+    assert set(slept) == set(pauses)
+    if drained:
+        assert len(slept) == 2
+
+
+async def test_a_sweep_that_fails_is_repeated_soon_and_then_more_seldom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits a sweep's interval for a fleet; each success begins anew."""
+    log = make(tmp_path / "sweeps.db")
+    await log.open()
+    scene = Scene(log, sweep_s=1e6)
+    slept: list[float] = []
+    sleep = asyncio.sleep
+
+    async def note(delay_s: float) -> None:
+        if delay_s >= 1.0:
+            slept.append(delay_s)
+            if len(slept) == 4:
+                scene.ec2.fails = [refusal("RequestLimitExceeded")]
+        await sleep(0.001)
+
+    monkeypatch.setattr(reconcile, "RETRY_S", 1.0)
+    monkeypatch.setattr(asyncio, "sleep", note)
+    scene.ec2.fails = [refusal("RequestLimitExceeded")] * 3
+    task = asyncio.create_task(scene.reconciler._sweep())
+    await until(lambda: len(slept) >= 6)
+    assert slept[:6] == [1.0, 2.0, 4.0, 1e6, 1.0, 1e6]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await log.close()
 
 
 async def test_what_stands_in_the_log_at_the_start_is_heard(tmp_path: Path) -> None:
-    """A run whose ending was lost while nobody listened is asked about too."""
+    """A run whose ending was lost while nobody listened is asked about; an instance is known."""
     log = make(tmp_path / "old.db")
     await log.open()
     await log.append([examples.step(status="WAITING"), change(1)])
     scene = Scene(log)
     await scene.hub.load()
     task = asyncio.create_task(scene.reconciler.run())
+    scene.ec2.fails = [refusal("RequestLimitExceeded")] * 1000
     await until(lambda: scene.reconciler._place == 2)
+    assert await scene.fleet.shown([change(1)]) == [change(1)]
     scene.now_s += QUIET_S
     await until(lambda: scene.states.asked == [examples.ARN])
     task.cancel()

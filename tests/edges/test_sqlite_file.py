@@ -1,4 +1,4 @@
-"""The log's file between two runs: damaged, copied, put back, of another release."""
+"""The log's file between two runs: damaged, copied, put back."""
 
 import os
 import random
@@ -6,14 +6,12 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from consumer.core import events
 from consumer.core.statuses import Verdict
-from consumer.edges.sqlite_file import SCHEMA_VERSION
 from consumer.edges.sqlite_log import LogUnusable
 from consumer.ports import LogUnavailable
 from tests.core import examples
@@ -144,6 +142,22 @@ async def test_a_head_that_nothing_proves_begins_an_epoch(
     assert await killed.check() == "new epoch"
 
 
+async def test_another_log_written_over_it_begins_an_epoch(tmp_path: Path) -> None:
+    """It has the inode and a head as far, and clients who knew it may still be elsewhere."""
+    epochs = []
+    for name in ("log.db", "other.db"):
+        log = make(tmp_path / name)
+        await log.open()
+        await log.append([examples.step(1)])
+        epochs.append(log.epoch)
+        await log.close()
+    (tmp_path / "log.db").write_bytes((tmp_path / "other.db").read_bytes())
+    log = make(tmp_path / "log.db")
+    await log.open()
+    assert log.epoch not in epochs
+    await log.close()
+
+
 async def test_a_new_epoch_goes_on_from_then(killed: Killed) -> None:
     """Once begun, it stays through further restarts, and takes appends."""
     _lose_the_note(killed.restore())
@@ -184,24 +198,44 @@ async def test_damage_is_never_served(killed: Killed, *, is_settled: bool) -> No
     assert outcomes >= ({"refused", "whole"} if is_settled else {"new epoch", "whole"})
 
 
-@pytest.mark.parametrize("what", ["an entry", "a page"])
-async def test_what_no_read_would_meet_is_found_at_open(tmp_path: Path, what: str) -> None:
-    """An entry that differs from what was appended, or a spoilt page of what was seen."""
-    path = tmp_path / "log.db"
-    log = make(path)
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE entries SET payload = payload || ' ' WHERE place = 5",
+        "UPDATE entries SET late = 1 WHERE place = 5",
+        "UPDATE entries SET place = 100 WHERE place = 5",
+        "DELETE FROM entries WHERE place = 5",
+        "UPDATE keys SET payload = payload || ' '",
+    ],
+)
+async def test_rows_that_differ_are_found_at_open(filled: Path, damage: str) -> None:
+    """Whatever is not as it was appended, though SQLite finds nothing wrong with the file."""
+    with sqlite3.connect(filled) as other:
+        other.execute(damage)
+    other.close()
+    with pytest.raises(LogUnusable, match="move it away"):
+        await make(filled).open()
+
+
+async def test_a_page_that_no_read_would_meet_is_checked_at_open(filled: Path) -> None:
+    """A spoilt page of what was seen would otherwise fail some append, much later."""
+    with sqlite3.connect(filled) as other:
+        query = "SELECT rootpage FROM sqlite_schema WHERE name = 'seen'"
+        page = other.execute(query).fetchone()[0]
+    other.close()
+    _write(filled, (page - 1) * 4_096, b"garbage" * 500)
+    with pytest.raises(LogUnusable, match="move it away"):
+        await make(filled).open()
+
+
+@pytest.fixture
+async def filled(tmp_path: Path) -> Path:
+    """A closed log with some entries."""
+    log = make(tmp_path / "log.db")
     await log.open()
     await log.append([examples.step(n) for n in range(1, 50)])
     await log.close()
-    with sqlite3.connect(path) as other:
-        query = "SELECT rootpage FROM sqlite_schema WHERE name = 'seen'"
-        page = other.execute(query).fetchone()[0]
-        if what == "an entry":
-            other.execute("UPDATE entries SET payload = payload || ' ' WHERE place = 5")
-    other.close()
-    if what == "a page":
-        _write(path, (page - 1) * 4_096, b"garbage" * 500)
-    with pytest.raises(LogUnusable, match="move it away"):
-        await make(path).open()
+    return tmp_path / "log.db"
 
 
 def test_the_process_says_how_to_begin_anew(tmp_path: Path) -> None:
@@ -223,96 +257,3 @@ def test_the_process_says_how_to_begin_anew(tmp_path: Path) -> None:
     )
     assert ended.returncode == 1
     assert "move it away" in ended.stderr.splitlines()[-1]
-
-
-VERSION_1 = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE entries (
-    place INTEGER PRIMARY KEY, key TEXT NOT NULL, late INTEGER NOT NULL,
-    time_ms INTEGER NOT NULL, payload BLOB NOT NULL
-);
-CREATE INDEX entries_by_key ON entries (key, place);
-CREATE TABLE keys (
-    key TEXT PRIMARY KEY, standing BLOB NOT NULL, place INTEGER NOT NULL,
-    ended_ms INTEGER, payload BLOB
-) WITHOUT ROWID;
-CREATE INDEX keys_by_end ON keys (ended_ms) WHERE ended_ms IS NOT NULL;
-CREATE TABLE seen (identity TEXT PRIMARY KEY, time_ms INTEGER NOT NULL) WITHOUT ROWID;
-CREATE INDEX seen_by_time ON seen (time_ms);
-INSERT INTO meta VALUES ('epoch', '9f3c02aa'), ('head', '3'), ('floor', '2');
-PRAGMA user_version = 1;
-"""
-
-
-@pytest.fixture
-def version_1(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    """A log as the first release left it: two entries trimmed, one run that goes on."""
-    connection = sqlite3.connect(tmp_path / "log.db")
-    connection.executescript(VERSION_1)
-    event = examples.step(1)
-    payload = events.encode(event)
-    standing = (
-        b'{"status":"CHECKING","error":null,"order":[0,1,1,"2026-01-01T00:00:01.000Z","run-1.1"]}'
-    )
-    connection.execute("INSERT INTO entries VALUES (3, ?, 0, 0, ?)", (event.key, payload))
-    connection.execute("INSERT INTO keys VALUES (?, ?, 3, NULL, ?)", (event.key, standing, payload))
-    connection.execute("INSERT INTO seen VALUES (?, 0)", (event.identity,))
-    connection.commit()
-    yield connection
-    connection.close()
-
-
-async def test_a_log_of_version_1_is_brought_up(
-    version_1: sqlite3.Connection, tmp_path: Path
-) -> None:
-    """What it held is there, what is known of a run's instance too, and it opens again."""
-    version_1.close()
-    silent = examples.execution_change(status="ABORTED", executionArn=examples.step(1).key[10:])
-    silent["detail"]["input"] = None
-    for verdict in (Verdict.APPENDED, Verdict.REPEAT):
-        log = make(tmp_path / "log.db")
-        await log.open()
-        assert await log.append([examples.step(1)]) == [Verdict.REPEAT]
-        assert await log.append([examples.decode(silent)]) == [verdict]
-        assert [(e.place, e.event.instance_id) for e in await log.read(2, 9)] == [
-            (3, examples.INSTANCE),
-            (4, examples.INSTANCE),
-        ]
-        await log.close()
-
-
-async def test_a_migration_that_fails_changes_nothing(
-    version_1: sqlite3.Connection, tmp_path: Path
-) -> None:
-    """All steps or none: the older release can still open the file."""
-    version_1.execute("UPDATE keys SET standing = 'no JSON'")
-    version_1.commit()
-    before = list(version_1.iterdump())
-    with pytest.raises(LogUnusable, match="move it away"):
-        await make(tmp_path / "log.db").open()
-    assert list(version_1.iterdump()) == before
-    assert version_1.execute("PRAGMA user_version").fetchone() == (1,)
-
-
-async def test_a_log_of_a_newer_release_is_refused(tmp_path: Path) -> None:
-    """An older release does not write into a newer one's file, and says what to do."""
-    path = tmp_path / "log.db"
-    with sqlite3.connect(path) as other:
-        other.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
-    other.close()
-    content = path.read_bytes()
-    with pytest.raises(LogUnusable, match=f"version {SCHEMA_VERSION + 1}.*newer release"):
-        await make(path).open()
-    assert path.read_bytes() == content
-
-
-async def test_another_programs_database_is_refused(tmp_path: Path) -> None:
-    """A wrong path must not cost somebody their data."""
-    path = tmp_path / "log.db"
-    with sqlite3.connect(path) as other:
-        other.execute("CREATE TABLE theirs (x)")
-    other.close()
-    content = path.read_bytes()
-    with pytest.raises(LogUnusable, match="another program"):
-        await make(path).open()
-    assert path.read_bytes() == content

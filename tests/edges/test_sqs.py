@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import aioboto3
@@ -120,6 +121,9 @@ class FakeSqs:
     async def receive_message(self, **asked: Any) -> Any:
         return self._answer("receive", asked)
 
+    async def get_queue_attributes(self, **asked: Any) -> Any:
+        return self._answer("count", asked)
+
     async def delete_message_batch(self, QueueUrl: str, Entries: Any) -> Any:  # noqa: N803
         return self._answer("delete", [entry["ReceiptHandle"] for entry in Entries])
 
@@ -159,6 +163,25 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("consumer.edges.batches.RETRY_S", (0.0,))
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The monotonic clock, standing still at `now`."""
+    clock = SimpleNamespace(now=1_000.0)
+    monkeypatch.setattr(sqs, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
+
+
+async def test_what_sqs_is_asked_for() -> None:
+    """Ten at once, for as long as the setting says; the first poll does not wait."""
+    client = FakeSqs(answer(), answer())
+    source = SqsQueue("status", "q", client, client, poll_wait_s=20, visibility_s=30)  # type: ignore[arg-type]
+    await source.receive()
+    await source.receive()
+    first, second = client.asked("receive")
+    assert (first["WaitTimeSeconds"], second["WaitTimeSeconds"]) == (0, 20)
+    assert (second["MaxNumberOfMessages"], second["VisibilityTimeout"]) == (10, 30)
+
+
 @pytest.mark.usefixtures("_quick")
 async def test_a_delete_that_fails_is_tried_again_for_as_long_as_it_takes() -> None:
     """As a whole or in part, and only what failed: else it ends in the dead-letter queue."""
@@ -171,17 +194,34 @@ async def test_a_delete_that_fails_is_tried_again_for_as_long_as_it_takes() -> N
 
 
 async def test_an_expired_receipt_handle_is_not_tried_again() -> None:
-    """The message is visible again, and comes back as a repeat."""
-    client = FakeSqs(failed("0", ours=True))
+    """The message is visible again, and comes back as a repeat: it is in hand no longer."""
+    client = FakeSqs(answer("h1"), failed("0", ours=True))
     source = fake_queue(client)
-    await source.delete(MESSAGES)
+    await source.delete(await source.receive())
+    await until(lambda: source.in_hand == 0)
     await source.close(5)
     assert len(client.asked("delete")) == 1
 
 
-async def test_an_answer_that_was_lost_is_asked_for_again() -> None:
+async def test_what_is_not_deleted_yet_is_kept_in_hand() -> None:
+    """Or it would become visible, and be received again, while its delete is tried again."""
+    client = FakeSqs(answer("h1", "h2"), failed("0", ours=False))
+    source = fake_queue(client)
+    await source.delete(await source.receive())
+    await until(lambda: source.in_hand == 1)
+    await source.close(0)
+    assert client.asked("change") == [[("h1", 0)]]
+
+
+def refusal(status: int) -> ClientError:
+    answer: Any = {"Error": {"Code": "x"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, "ReceiveMessage")
+
+
+@pytest.mark.parametrize("trouble", [OSError("reset"), refusal(500), THROTTLED])
+async def test_an_answer_that_was_lost_is_asked_for_again(trouble: Exception) -> None:
     """By the attempt's id, which is then used up; another attempt has another."""
-    client = FakeSqs(OSError("reset"), answer("h1"), answer())
+    client = FakeSqs(trouble, answer("h1"), answer())
     source = fake_queue(client)
     with pytest.raises(SourceUnavailable):
         await source.receive()
@@ -193,17 +233,25 @@ async def test_an_answer_that_was_lost_is_asked_for_again() -> None:
 
 async def test_a_refusal_was_no_lost_answer() -> None:
     """SQS said no: nothing was handed out."""
-    refusal = ClientError(
-        {"Error": {"Code": "x"}, "ResponseMetadata": {"HTTPStatusCode": 400}},  # type: ignore[typeddict-item]
-        "ReceiveMessage",
-    )
-    client = FakeSqs(refusal, answer())
+    client = FakeSqs(refusal(400), answer())
     source = fake_queue(client)
     with pytest.raises(SourceUnavailable):
         await source.receive()
     await source.receive()
     first, second = (asked["ReceiveRequestAttemptId"] for asked in client.asked("receive"))
     assert first != second
+
+
+async def test_an_attempt_is_forgotten_in_time(clock: SimpleNamespace) -> None:
+    """Counted from when it was first made, however often it has been lost since."""
+    client = FakeSqs(*[OSError("reset")] * 3)
+    source = fake_queue(client)
+    for _ in range(3):
+        with pytest.raises(SourceUnavailable):
+            await source.receive()
+        clock.now += sqs.ATTEMPT_S / 2
+    first, second, third = (asked["ReceiveRequestAttemptId"] for asked in client.asked("receive"))
+    assert first == second != third
 
 
 async def test_standard_queues_know_no_attempts() -> None:
@@ -235,6 +283,22 @@ async def test_what_is_in_hand_stays_invisible(monkeypatch: pytest.MonkeyPatch) 
     await asyncio.sleep(0.1)
     assert len(client.asked("change")) == extended
     keeping.cancel()
+
+
+async def test_visibility_is_extended_when_half_of_it_is_over(clock: SimpleNamespace) -> None:
+    """Each time anew, and for all that is in hand, ten in a call."""
+    client = FakeSqs(answer(*(f"h{n}" for n in range(12))))
+    source = SqsQueue("status", "q", client, client, poll_wait_s=0, visibility_s=0.02)  # type: ignore[arg-type]
+    await source.receive()
+    keeping = asyncio.create_task(source.keep())
+    for rounds in range(1, 4):
+        clock.now += 0.009
+        await asyncio.sleep(0.03)  # in which it looks several times
+        assert len(client.asked("change")) == 2 * (rounds - 1)
+        clock.now += 0.002
+        await until(lambda: len(client.asked("change")) >= 2 * rounds)  # noqa: B023  # at once
+    keeping.cancel()
+    assert [len(asked) for asked in client.asked("change")] == [10, 2] * 3
 
 
 async def test_a_stale_receipt_handle_is_not_extended_again() -> None:
@@ -303,7 +367,19 @@ async def test_under_load_a_queue_is_drained_when_what_is_in_hand_settles(
     asked = asyncio.create_task(source.is_drained())
     await asyncio.sleep(0.1)
     await source.delete(received)
+    await send(client, url, "two")
+    assert await source.receive()
     assert await asked
+
+
+@pytest.mark.parametrize("counted", ["", "Delayed", "NotVisible"])
+async def test_a_queue_that_holds_anything_is_not_drained(counted: str) -> None:
+    """Waiting, delayed, or in another's hands."""
+    counts = {f"ApproximateNumberOfMessages{each}": "0" for each in ("", "Delayed", "NotVisible")}
+    held = counts | {f"ApproximateNumberOfMessages{counted}": "1"}
+    source = fake_queue(FakeSqs({"Attributes": counts}, {"Attributes": held}))
+    assert await source.is_drained()
+    assert not await source.is_drained()
 
 
 async def test_a_queue_that_does_not_say_is_not_drained(client: Any, url: str) -> None:

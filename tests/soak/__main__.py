@@ -10,12 +10,12 @@ import asyncio
 import random
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from infra.local.folder import run_folder
-from tests.soak import crowd, fuzz, trials
+from tests.soak import crowd, fuzz, power, trials
 from tests.soak.outcome import (
     ALL_TOLD,
     AT_REST,
@@ -25,9 +25,11 @@ from tests.soak.outcome import (
     NOT_HELD_UP,
     ONE_FATE,
     RIGHT_STATUS,
+    TRUE,
     Outcome,
     Report,
 )
+from tests.soak.silence import silence
 from tests.soak.stage import embedded_sqs
 from tests.soak.trials import Place
 
@@ -87,9 +89,13 @@ async def _fuzz(_: Place, __: Path, seed: int) -> Outcome:
 def _kinds(minutes: float) -> dict[str, Kind]:
     return {
         "faults": Kind(ACCOUNTED, 200, lambda place, _, seed: trials.faults(place, seed)),
+        "silence": Kind((*ACCOUNTED, TRUE), 50, lambda place, _, seed: silence(place, seed)),
         "kills": Kind(ACCOUNTED, 20, lambda place, _, seed: trials.kills(place, seed)),
         "disk": Kind(
             (*ACCOUNTED, HELD_BACK), 10, lambda place, _, seed: trials.full_disk(place, seed)
+        ),
+        "power": Kind(
+            (power.SURVIVES,), 50, lambda _, folder, seed: power.play(folder, seed, moments=200)
         ),
         "reconnects": Kind((ALL_TOLD,), 1, _reconnects),
         "stalled": Kind((NOT_HELD_UP,), 1, _stalled, abreast=1),
@@ -114,7 +120,11 @@ async def _play(
     async def one(seed: int) -> None:
         async with room:
             begun_s = time.monotonic()
-            outcome = await what.play(place, folder / f"{kind}-{seed}-alone", seed)
+            try:
+                outcome = await what.play(place, folder / f"{kind}-{seed}-alone", seed)
+            except Exception as error:  # the other seeds still have something to say
+                outcome = Outcome()
+                outcome.object_to(what.promises[0], [f"the trial did not end: {error!r}"])
             outcomes[seed] = outcome
             figures = ", ".join(f"{name} {value}" for name, value in outcome.figures.items())
             took_s = time.monotonic() - begun_s
@@ -130,15 +140,24 @@ async def _play(
 
 async def _run(asked: argparse.Namespace) -> bool:
     kinds = _kinds(asked.minutes)
-    report = Report()
+    chosen = [asked.only] if asked.only else list(kinds)
+    played: dict[str, dict[int, Outcome]] = {}
     with run_folder() as folder:
         async with embedded_sqs(folder) as (endpoint, sqs):
             place = Place(endpoint, sqs, folder)
-            for kind in [asked.only] if asked.only else kinds:
-                seeds = range(asked.seed, asked.seed + (asked.runs or kinds[kind].runs))
-                _say(f"{kind}: seeds {seeds.start} to {seeds.stop - 1}")
-                outcomes = await _play(kind, kinds[kind], seeds, place, folder)
-                report.add(kind, kinds[kind].promises, outcomes)
+
+            async def play(these: Iterable[str]) -> None:
+                for kind in these:
+                    seeds = range(asked.seed, asked.seed + (asked.runs or kinds[kind].runs))
+                    _say(f"{kind}: seeds {seeds.start} to {seeds.stop - 1}")
+                    played[kind] = await _play(kind, kinds[kind], seeds, place, folder)
+
+            async with asyncio.TaskGroup() as tasks:  # the soak takes its time beside the others
+                tasks.create_task(play(kind for kind in chosen if kind != "soak"))
+                tasks.create_task(play(kind for kind in chosen if kind == "soak"))
+    report = Report()
+    for kind in chosen:
+        report.add(kind, kinds[kind].promises, played[kind])
     _say(f"\n{report}")
     return not report.failed
 

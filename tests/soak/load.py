@@ -26,6 +26,7 @@ class Outgoing:
     identity: str | None
     is_step: bool = False
     is_old: bool = False
+    may_hide: bool = False  # of an instance that nobody knew to carry the tag when it came
 
 
 @dataclass
@@ -61,12 +62,12 @@ def endless(dice: random.Random, *, keys: int) -> Iterator[Outgoing]:
     while True:
         number = dice.randrange(keys)
         steps[number] += 1
-        yield _step(f"endless-{number}", "standard", steps[number], "WAITING")
+        yield step(f"endless-{number}", "standard", steps[number], "WAITING")
 
 
 def _run(dice: random.Random, load: Load, name: str, now: datetime, detail: str) -> list[Outgoing]:
     machine = dice.choice(("express", "standard"))
-    arn = _arn(machine, name)
+    arn = arn_of(machine, name)
     instance = dice.choice(load.instances)
     is_old = dice.random() < 0.03
     moment = now - (OLD if is_old else timedelta(0))
@@ -74,11 +75,11 @@ def _run(dice: random.Random, load: Load, name: str, now: datetime, detail: str)
     waits = ["WAITING"] * dice.randint(0, 4)
     stream: list[Outgoing] = []
     for seq, status in enumerate(["CHECKING", "STARTING", *waits, "VERIFYING", ending], start=1):
-        step = _step(
+        told = step(
             name, machine, seq, status,
             instance=instance, moment=moment, detail=detail,
         )  # fmt: skip
-        stream.append(replace(step, is_old=is_old))
+        stream.append(replace(told, is_old=is_old))
     if machine == "standard":
         input_ = json.dumps({"instance_id": instance})
         for after, status in ((0, "RUNNING"), (len(stream), ending)):
@@ -95,7 +96,7 @@ def _run(dice: random.Random, load: Load, name: str, now: datetime, detail: str)
     return stream
 
 
-def _step(
+def step(
     name: str,
     machine: str,
     seq: int,
@@ -105,7 +106,8 @@ def _step(
     moment: datetime | None = None,
     detail: str = "",
 ) -> Outgoing:
-    arn = _arn(machine, name)
+    """What a publish step of a machine sends."""
+    arn = arn_of(machine, name)
     body = {
         "v": 1, "id": f"{arn}#0#{seq}", "source": "workflow", "instance_id": instance,
         "execution": {"arn": arn, "name": name, "machine": machine, "seq": seq, "redrive": 0},
@@ -117,7 +119,8 @@ def _step(
     return Outgoing(json.dumps(body), name, f"step:{arn}:0:{seq}", is_step=True)
 
 
-def _arn(machine: str, name: str) -> str:
+def arn_of(machine: str, name: str) -> str:
+    """An execution's."""
     kind = "execution" if machine == "standard" else "express"
     return f"arn:aws:states:us-east-1:{ACCOUNT}:{kind}:{machine}:{name}"
 
@@ -126,16 +129,21 @@ def _instance(dice: random.Random, load: Load, instance: str, now: datetime) -> 
     stream: list[Outgoing] = []
     states = LIFECYCLE[: dice.randint(1, len(LIFECYCLE))]
     for second, state in enumerate(states):
-        id_ = f"{dice.getrandbits(128):032x}"
-        body = {
-            "id": id_, "detail-type": "EC2 Instance State-change Notification",
-            "source": "aws.ec2", "time": _text(now, second)[:19] + "Z",
-            "detail": {"instance-id": instance, "state": state},
-        }  # fmt: skip
-        stream.append(Outgoing(json.dumps(body), None, f"id:{id_}"))
+        stream.append(state_change(dice, instance, state, now + timedelta(seconds=second)))
     load.endings[f"instance:{instance}"] = states[-1]
     _disturb(dice, stream)
     return stream
+
+
+def state_change(dice: random.Random, instance: str, state: str, moment: datetime) -> Outgoing:
+    """EventBridge's word on an instance; whole seconds, as EC2 tells them."""
+    id_ = f"{dice.getrandbits(128):032x}"
+    body = {
+        "id": id_, "detail-type": "EC2 Instance State-change Notification",
+        "source": "aws.ec2", "time": _text(moment, 0)[:19] + "Z",
+        "detail": {"instance-id": instance, "state": state},
+    }  # fmt: skip
+    return Outgoing(json.dumps(body), None, f"id:{id_}")
 
 
 def _execution_change(

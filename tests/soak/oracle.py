@@ -26,6 +26,7 @@ class Sent(NamedTuple):
     identity: str | None
     is_step: bool
     is_old: bool
+    may_hide: bool = False
 
 
 class Entry(NamedTuple):
@@ -79,7 +80,9 @@ def judge_queue(
 ) -> tuple[Counter[str], list[str]]:
     """What became of each message that was sent, and what is wrong with it.
 
-    appended + repeats + confirmations + expired + still queued + dead-lettered = sent
+    appended + repeats + confirmations + expired + not shown + still queued + dead-lettered = sent
+
+    What the reconciler says was sent by nobody: `judge_learned` looks at that.
     """
     fates: Counter[str] = Counter()
     problems: list[str] = []
@@ -87,7 +90,8 @@ def judge_queue(
     identities = [entry.event.identity for entry in log.entries]
     if len(set(identities)) != len(identities):
         problems.append("an event is in the log twice")
-    if invented := set(identities) - {message.identity for message in sent}:
+    learned = {entry.event.identity for entry in _learned(log)}
+    if invented := set(identities) - learned - {message.identity for message in sent}:
         problems.append(f"{len(invented)} entries were never sent")
     if [entry.place for entry in log.entries] != list(range(1, log.head + 1)):
         problems.append("the places do not run from 1 to the head")
@@ -130,12 +134,38 @@ def _fate(
         fate = "appended"
     elif identity in seen:
         fate = "confirmation"
+    elif message.may_hide:
+        fate = "not shown"
     if identity is not None and fate in ("appended", "confirmation"):
         counted.add(identity)
     return fate
 
 
-def judge_endings(endings: Mapping[str, str], log: Evidence) -> list[str]:
+def judge_learned(truth: Mapping[str, Sequence[str]], log: Evidence) -> list[str]:
+    """Whether the reconciler told only what it could have found.
+
+    `truth` has the statuses that each key had and that asking may tell; no others, and none more
+    often than a key could change.
+    """
+    told: Counter[str] = Counter()
+    problems = []
+    for entry in _learned(log):
+        key, status = entry.event.key, entry.event.status
+        told[key] += not entry.late
+        if status not in truth.get(key, ()):
+            problems.append(f"{key} was said to be {status}, which nobody could find")
+    return problems + [
+        f"{key} was told {times} times"
+        for key, times in told.items()
+        if key in truth and times > len(truth[key])
+    ]
+
+
+def _learned(log: Evidence) -> list[Entry]:
+    return [entry for entry in log.entries if entry.event.source == "reconcile"]
+
+
+def judge_endings(endings: Mapping[str, str | None], log: Evidence) -> list[str]:
     """Whether each key shows the status in which it must have ended."""
     return [
         f"{key} shows {log.current.get(key)} and ended {status}"

@@ -8,11 +8,12 @@ from typing import Final
 ONE_FATE: Final = "each message has one fate, and none is lost"
 RIGHT_STATUS: Final = "each key shows the status in which it ended"
 ALL_TOLD: Final = "each client is told all that matches, once, in order, or told otherwise"
+TRUE: Final = "asking AWS brings out what is true, and nothing else"
 AT_REST: Final = "the queues drain and clients catch up without a restart"
 HELD_BACK: Final = "nothing is acknowledged while the log refuses"
 DOCUMENTED: Final = "the decoders raise the documented errors only"
 NOT_HELD_UP: Final = "stalled readers hold nobody up"
-FLAT: Final = "memory and descriptors stay flat"
+FLAT: Final = "memory, descriptors and tasks stay flat"
 
 Figures = dict[str, float]
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import aioboto3
@@ -14,8 +15,15 @@ from infra.local.daemon import Consumer, ConsumerError
 from infra.local.emulator import Emulator
 from infra.local.places import Ports, child_environment, client_settings
 from tests.soak.load import Outgoing
-from tests.soak.oracle import Evidence, Sent, judge_client, judge_endings, judge_queue
-from tests.soak.outcome import ALL_TOLD, AT_REST, ONE_FATE, RIGHT_STATUS, Outcome
+from tests.soak.oracle import (
+    Evidence,
+    Sent,
+    judge_client,
+    judge_endings,
+    judge_learned,
+    judge_queue,
+)
+from tests.soak.outcome import ALL_TOLD, AT_REST, ONE_FATE, RIGHT_STATUS, TRUE, Outcome
 from tests.soak.proxy import FaultProxy
 from tests.soak.viewer import Viewer
 
@@ -71,7 +79,7 @@ class Queue:
         answer = await self._sqs.send_message_batch(QueueUrl=self.url, Entries=entries)
         ids = {int(one["Id"]): one["MessageId"] for one in answer["Successful"]}
         return [
-            Sent(ids[place], message.identity, message.is_step, message.is_old)
+            Sent(ids[place], message.identity, message.is_step, message.is_old, message.may_hide)
             for place, message in enumerate(messages)
         ]
 
@@ -109,7 +117,9 @@ class Stage:
     def __init__(
         self, endpoint: str, sqs: Any, folder: Path, name: str, dice: random.Random
     ) -> None:
+        self.endpoint = endpoint
         self.dice = dice
+        self.name = name
         self.sent: list[Sent] = []
         self.viewers: list[Viewer] = []
         self.proxy = FaultProxy(endpoint, random.Random(dice.random()))
@@ -119,7 +129,7 @@ class Stage:
         self.log_path = self.folder / "log" / "log.db"
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def open(self, **settings: str) -> None:
+    async def open(self, *, module: str = "consumer", **settings: str) -> None:
         """Make queues, proxy and the consumer, which is still to be started."""
         self.log_path.parent.mkdir(parents=True)
         await self.proxy.start()
@@ -142,7 +152,7 @@ class Stage:
             "STATUSWIRE_QUIET_S": "86400",
             **settings,
         }
-        self.consumer = Consumer(environment, self.folder / "consumer.log")
+        self.consumer = Consumer(environment, self.folder / "consumer.log", module=module)
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -176,14 +186,14 @@ class Stage:
         """Wait until the queues are empty and every viewer has been told all."""
         async with asyncio.timeout(PATIENCE_S):
             while await self.queued():
-                await self._look()
+                await self.look()
             for viewer in self.viewers:
                 viewer.settle()
             end = f"-{Evidence.read(self.log_path).head}"
             while not all((viewer.cursor or "").endswith(end) for viewer in self.viewers):
-                await self._look()
+                await self.look()
 
-    async def _look(self) -> None:
+    async def look(self) -> None:
         """A moment later; raises where the consumer or a viewer has died meanwhile."""
         await asyncio.sleep(LOOK_S)
         if self.consumer.exit_code is not None:
@@ -192,8 +202,15 @@ class Stage:
             if task.done():
                 task.result()
 
-    async def judge(self, endings: Mapping[str, str]) -> Outcome:
-        """The oracle's figures and objections; the consumer is stopped for it."""
+    async def judge(
+        self,
+        endings: Mapping[str, str | None],
+        findable: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ) -> Outcome:
+        """The oracle's figures and objections; the consumer is stopped for it.
+
+        `findable` is what asking AWS may bring out of each key; of others, nothing.
+        """
         outcome = Outcome()
         try:
             await self.settle()
@@ -208,11 +225,15 @@ class Stage:
         fates, wrong = judge_queue(self.sent, dead, await self.queued(), log)
         outcome.object_to(ONE_FATE, wrong)
         outcome.object_to(RIGHT_STATUS, judge_endings(endings, log))
+        outcome.object_to(TRUE, judge_learned(findable, log))
         for viewer in self.viewers:
             outcome.object_to(ALL_TOLD, judge_client(viewer.pattern, viewer.visits, log))
         faults = sum(n for name, n in self.proxy.done.items() if name != "fine")
         outcome.figures = {"sent": len(self.sent), **fates, **_heard(self.viewers)}
         outcome.figures["faults"] = faults
+        if findable:
+            asked = [entry for entry in log.entries if entry.event.source == "reconcile"]
+            outcome.figures["found by asking"] = len(asked)
         return outcome
 
 

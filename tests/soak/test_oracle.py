@@ -5,11 +5,19 @@ from typing import Any
 
 import pytest
 
-from consumer.core import events
-from consumer.core.events import Event
+from consumer.core import described, events
+from consumer.core.events import Event, InstanceStatus
 from consumer.edges.sqlite_log import SqliteLog
 from tests.core import examples
-from tests.soak.oracle import Evidence, Sent, Visit, judge_client, judge_endings, judge_queue
+from tests.soak.oracle import (
+    Evidence,
+    Sent,
+    Visit,
+    judge_client,
+    judge_endings,
+    judge_learned,
+    judge_queue,
+)
 
 NOW_MS = events.milliseconds("2026-01-01T01:00:00.000Z")
 RUN = f"execution:{examples.ARN}"
@@ -80,6 +88,27 @@ async def test_a_step_that_is_seen_and_not_appended_is_lost(log: Evidence) -> No
     log.entries.pop()
     log.head -= 1
     assert judge_queue(_sent(1, 2, 3), [], 0, log)[1]
+
+
+async def test_what_asking_brought_out_must_be_findable(tmp_path: Path) -> None:
+    """Of the right key, with a status that it had, and no more often than it changed."""
+    states: tuple[InstanceStatus, ...] = ("running", "stopped", "running")
+    looks = [
+        described.instance(examples.INSTANCE, state, NOW_MS + 1000 * second, {})
+        for second, state in enumerate(states)
+    ]
+    key = f"instance:{examples.INSTANCE}"
+    log = await _written(tmp_path, looks)
+    assert not judge_queue([], [], 0, log)[1], "it was in no queue"
+    assert not judge_learned({key: ["running", "stopped", "running"]}, log)
+    assert judge_learned({key: ["running", "stopped"]}, log)
+    assert judge_learned({key: ["running"] * 3}, log)
+    assert judge_learned({}, log)
+
+
+async def test_an_event_that_is_hidden_has_a_fate(log: Evidence) -> None:
+    """Where its instance may have been unknown; where it is not in the log."""
+    assert judge_queue(_sent(1, 2, 3, 4, may_hide=True), [], 0, log)[0]["not shown"] == 1
 
 
 async def test_a_wrong_ending_is_seen(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest_asyncio
 from infra.local.folder import run_folder
 from tests.soak import crowd, trials
 from tests.soak.outcome import Outcome
+from tests.soak.silence import silence
 from tests.soak.stage import embedded_sqs
 from tests.soak.trials import Place
 
@@ -30,6 +31,14 @@ async def test_nothing_is_lost_on_a_bad_way_to_sqs(place: Place) -> None:
     outcomes = await asyncio.gather(*(trials.faults(place, seed) for seed in SEEDS))
     _hold(dict(zip(SEEDS, outcomes, strict=True)))
     assert all(outcome.figures["faults"] > 0 for outcome in outcomes)
+
+
+async def test_what_nobody_tells_is_found_and_nothing_else(place: Place) -> None:
+    """Endings and changes that go untold, on a bad way to AWS, one of two with kill -9."""
+    seeds = (1, 2)
+    outcomes = await asyncio.gather(*(silence(place, seed) for seed in seeds))
+    _hold(dict(zip(seeds, outcomes, strict=True)))
+    assert all(outcome.figures["found by asking"] > 0 for outcome in outcomes)
 
 
 async def test_nothing_is_lost_by_kill_nine(place: Place) -> None:
@@ -54,6 +63,7 @@ async def test_memory_and_descriptors_are_measured(place: Place) -> None:
     _hold({1: outcome})
     assert outcome.figures["memory MB"] > 10
     assert outcome.figures["descriptors after"] > 5
+    assert outcome.figures["tasks after"] > 5
 
 
 def _hold(outcomes: dict[int, Outcome]) -> None:

@@ -3,14 +3,16 @@
 import asyncio
 import contextlib
 import random
+import re
 import statistics
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from infra.local.daemon import ConsumerError
+from infra.local.daemon import Consumer, ConsumerError
 from tests.soak import load
 from tests.soak.crowd import resident_bytes
 from tests.soak.disk import Disk
@@ -23,7 +25,7 @@ KEYS: Final = 200
 SAMPLE_S: Final = 2.0
 SAMPLE_BATCHES: Final = 10  # × 10 messages in 2 s = 50 a second
 NOISE_MB: Final = 4.0  # the allocator's arenas come and go by the megabyte
-NOISE_DESCRIPTORS: Final = 4  # connections of viewers that come and go
+NOISE_COUNT: Final = 4  # connections of viewers that come and go
 
 
 class Place:
@@ -147,10 +149,10 @@ async def soak(place: Place, seed: int, *, minutes: float) -> Outcome:
         await stage.consumer.start()
         stage.watch(["*", "*", "machine:standard"], stay_s=5.0)
         stream = load.endless(stage.dice, keys=KEYS)
-        samples: list[tuple[float, int, int]] = []
+        samples: list[Sample] = []
         ends_s = time.monotonic() + minutes * 60
         while (now_s := time.monotonic()) < ends_s:
-            samples.append((now_s, *_size(stage.consumer.pid)))
+            samples.append(await asyncio.to_thread(_sample, now_s, stage.consumer))
             for _ in range(SAMPLE_BATCHES):
                 await stage.send([next(stream) for _ in range(10)])
                 await asyncio.sleep(SAMPLE_S / SAMPLE_BATCHES)
@@ -159,29 +161,47 @@ async def soak(place: Place, seed: int, *, minutes: float) -> Outcome:
         return outcome
 
 
-def _size(pid: int) -> tuple[int, int]:
-    """Bytes of memory and open descriptors of a process."""
-    return resident_bytes(pid), len(list(Path(f"/proc/{pid}/fd").iterdir()))
+class Sample(NamedTuple):
+    """What a process holds at a moment (s); `memory` in bytes."""
+
+    at_s: float
+    memory: int
+    descriptors: int
+    tasks: int
 
 
-def _judge_growth(outcome: Outcome, samples: Sequence[tuple[float, int, int]]) -> None:
+def _sample(now_s: float, consumer: Consumer) -> Sample:
+    descriptors = len(list(Path(f"/proc/{consumer.pid}/fd").iterdir()))
+    with urllib.request.urlopen(consumer.metrics_url, timeout=10) as answer:  # noqa: S310  # our own
+        text = str(answer.read(), "utf-8")
+    (tasks,) = re.findall(r"^statuswire_tasks (\S+)$", text, re.MULTILINE)
+    return Sample(now_s, resident_bytes(consumer.pid), descriptors, int(float(tasks)))
+
+
+def _judge_growth(outcome: Outcome, samples: Sequence[Sample]) -> None:
     """Compare the second quarter with the last one; the first holds what is loaded once."""
     quarter = max(1, len(samples) // 4)
-    early, late = samples[quarter : 2 * quarter], samples[-quarter:]
-    before, after = ([statistics.median(one[i] for one in part) for i in (1, 2)]
-                     for part in (early, late))  # fmt: skip
-    grown_mb = (after[0] - before[0]) / 1e6
-    hours = (samples[-1][0] - samples[0][0]) / 3600
+    before, after = (
+        Sample(*map(statistics.median, zip(*part, strict=True)))
+        for part in (samples[quarter : 2 * quarter], samples[-quarter:])
+    )
+    grown_mb = (after.memory - before.memory) / 1e6
+    hours = (samples[-1].at_s - samples[0].at_s) / 3600
     slope = statistics.linear_regression(
-        [at_s / 3600 for at_s, _, _ in samples[quarter:]],
-        [size / 1e6 for _, size, _ in samples[quarter:]],
+        [sample.at_s / 3600 for sample in samples[quarter:]],
+        [sample.memory / 1e6 for sample in samples[quarter:]],
     ).slope
     outcome.figures |= {
-        "minutes": round(hours * 60, 1), "memory MB": round(after[0] / 1e6, 1),
+        "minutes": round(hours * 60, 1), "memory MB": round(after.memory / 1e6, 1),
         "grown MB": round(grown_mb, 2), "slope MB/h": round(slope, 2),
-        "descriptors before": before[1], "descriptors after": after[1],
+        "descriptors before": before.descriptors, "descriptors after": after.descriptors,
+        "tasks before": before.tasks, "tasks after": after.tasks,
     }  # fmt: skip
     if grown_mb > NOISE_MB:
         outcome.object_to(FLAT, [f"{grown_mb:.1f} MB more"])
-    if after[1] > before[1] + NOISE_DESCRIPTORS:
-        outcome.object_to(FLAT, [f"{after[1] - before[1]:.0f} descriptors more"])
+    for what, grown in (
+        ("descriptors", after.descriptors - before.descriptors),
+        ("tasks", after.tasks - before.tasks),
+    ):
+        if grown > NOISE_COUNT:
+            outcome.object_to(FLAT, [f"{grown:.0f} {what} more"])
