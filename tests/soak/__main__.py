@@ -142,19 +142,20 @@ async def _run(asked: argparse.Namespace) -> bool:
     kinds = _kinds(asked.minutes)
     chosen = [asked.only] if asked.only else list(kinds)
     played: dict[str, dict[int, Outcome]] = {}
-    with run_folder() as folder:
-        async with embedded_sqs(folder) as (endpoint, sqs):
-            place = Place(endpoint, sqs, folder)
 
-            async def play(these: Iterable[str]) -> None:
-                for kind in these:
-                    seeds = range(asked.seed, asked.seed + (asked.runs or kinds[kind].runs))
-                    _say(f"{kind}: seeds {seeds.start} to {seeds.stop - 1}")
+    async def play(these: Iterable[str]) -> None:
+        for kind in these:
+            seeds = range(asked.seed, asked.seed + (asked.runs or kinds[kind].runs))
+            _say(f"{kind}: seeds {seeds.start} to {seeds.stop - 1}")
+            # Each kind has an AWS to itself: one's instances would be found by another's consumer.
+            with run_folder() as folder:
+                async with embedded_sqs(folder) as (endpoint, sqs):
+                    place = Place(endpoint, sqs, folder)
                     played[kind] = await _play(kind, kinds[kind], seeds, place, folder)
 
-            async with asyncio.TaskGroup() as tasks:  # the soak takes its time beside the others
-                tasks.create_task(play(kind for kind in chosen if kind != "soak"))
-                tasks.create_task(play(kind for kind in chosen if kind == "soak"))
+    async with asyncio.TaskGroup() as tasks:  # the soak takes its time beside the others
+        tasks.create_task(play(kind for kind in chosen if kind != "soak"))
+        tasks.create_task(play(kind for kind in chosen if kind == "soak"))
     report = Report()
     for kind in chosen:
         report.add(kind, kinds[kind].promises, played[kind])

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,19 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def place() -> AsyncIterator[Place]:
+    async with _place() as place:
+        yield place
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def inhabited() -> AsyncIterator[Place]:
+    """With instances of its own, which consumers elsewhere must not find."""
+    async with _place() as place:
+        yield place
+
+
+@asynccontextmanager
+async def _place() -> AsyncIterator[Place]:
     with run_folder() as folder:
         async with embedded_sqs(folder) as (endpoint, sqs):
             yield Place(endpoint, sqs, folder)
@@ -33,10 +47,10 @@ async def test_nothing_is_lost_on_a_bad_way_to_sqs(place: Place) -> None:
     assert all(outcome.figures["faults"] > 0 for outcome in outcomes)
 
 
-async def test_what_nobody_tells_is_found_and_nothing_else(place: Place) -> None:
+async def test_what_nobody_tells_is_found_and_nothing_else(inhabited: Place) -> None:
     """Endings and changes that go untold, on a bad way to AWS, one of two with kill -9."""
     seeds = (1, 2)
-    outcomes = await asyncio.gather(*(silence(place, seed) for seed in seeds))
+    outcomes = await asyncio.gather(*(silence(inhabited, seed) for seed in seeds))
     _hold(dict(zip(seeds, outcomes, strict=True)))
     assert all(outcome.figures["found by asking"] > 0 for outcome in outcomes)
 
