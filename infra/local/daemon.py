@@ -32,8 +32,8 @@ class Consumer:
     ) -> None:
         """`environment` is all that it gets; its JSON lines go to `output`."""
         self.output = output
+        self.environment = environment
         self._module = module
-        self._environment = environment
         self._child: Child | None = None
         self.url = self.websocket_url = self.metrics_url = ""
 
@@ -43,7 +43,7 @@ class Consumer:
         self._child = await Child.start(
             [sys.executable, "-m", self._module],
             output=self.output,
-            environment=self._environment,
+            environment=self.environment,
             cwd=ROOT,
         )
         deadline = time.monotonic() + START_TIMEOUT_S

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import secrets
+import shlex
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ ONCE_TIMEOUT_S = 120.0  # from the start of the runs
 CRASH_LOOP = 3, 10.0  # deaths within seconds: it would only die again
 RECONNECT_S = 0.2
 ADDRESSES = CACHE / "demo.json"
+ENVIRONMENT = CACHE / "demo.env"
 
 
 class DemoError(LocalRunError):
@@ -36,7 +38,7 @@ async def play(*, once: bool, ports: Ports, parameters: Mapping[str, str], scree
 
     Raises DemoError, or what `local_run` and Consumer.start raise.
     """
-    ADDRESSES.unlink(missing_ok=True)  # a demo that was killed leaves its own behind
+    _forget()  # a demo that was killed leaves its own behind
     with run_folder() as folder:
         async with local_run(
             folder, ports=ports, parameters=parameters, progress=screen.step
@@ -44,15 +46,16 @@ async def play(*, once: bool, ports: Ports, parameters: Mapping[str, str], scree
             consumer = run.consumer()
             await timed(screen.step, "consumer started", consumer.start())
             _write_addresses(run, consumer)
+            _write(run, ENVIRONMENT, exports(consumer.environment))
             try:
                 await Demo(run, consumer, screen).play(once=once)
             finally:
-                ADDRESSES.unlink(missing_ok=True)
+                _forget()
                 screen.note("Ending …")
 
 
 def _write_addresses(run: LocalRun, consumer: Consumer) -> None:
-    """For other programs: all or nothing, so that nobody reads half of it."""
+    """For other programs."""
     outputs = run.stack.outputs
     addresses = {
         "aws_endpoint": run.endpoint,
@@ -68,9 +71,28 @@ def _write_addresses(run: LocalRun, consumer: Consumer) -> None:
         "stack": run.stack.name,
         "instances": run.instances,
     }
-    unfinished = Path(run.folder / ADDRESSES.name)  # same file system as the folder it goes to
-    unfinished.write_text(json.dumps(addresses, indent=2) + "\n")
-    unfinished.replace(ADDRESSES)
+    _write(run, ADDRESSES, json.dumps(addresses, indent=2) + "\n")
+
+
+def exports(environment: Mapping[str, str]) -> str:
+    """For a shell in which an operator's commands find the demo's AWS, log and ports."""
+    return "".join(
+        f"export {name}={shlex.quote(value)}\n"
+        for name, value in sorted(environment.items())
+        if name.startswith(("AWS_", "STATUSWIRE_"))
+    )
+
+
+def _write(run: LocalRun, place: Path, text: str) -> None:
+    """All or nothing, so that nobody reads half of it."""
+    unfinished = run.folder / place.name  # same file system as the folder it goes to
+    unfinished.write_text(text)
+    unfinished.replace(place)
+
+
+def _forget() -> None:
+    for place in (ADDRESSES, ENVIRONMENT):
+        place.unlink(missing_ok=True)
 
 
 class Demo:

@@ -2,6 +2,7 @@
 
 import io
 import socket
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from infra.local.__main__ import read_ports
 from infra.local.checklist import Checklist
+from infra.local.demo import exports
 from infra.local.folder import run_folder
 from infra.local.screen import Screen
 
@@ -27,6 +29,16 @@ def event(status: str, **changes: Any) -> dict[str, Any]:
         "reason": None,
         **changes,
     }
+
+
+def test_a_shell_takes_the_demos_environment() -> None:
+    """What is the SDK's and ours, whatever characters are in it; and nothing else of the demo's."""
+    given = {"STATUSWIRE_LOG": "sqlite:/it's $HOME/a.db", "AWS_DEFAULT_REGION": "r", "HOME": "/h"}
+    script = f'{exports(given)}printf "%s %s %s" "$STATUSWIRE_LOG" "$AWS_DEFAULT_REGION" "$HOME"'
+    done = subprocess.run(
+        ["/bin/sh", "-c", script], env={"HOME": "/own"}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "sqlite:/it's $HOME/a.db r /own"
 
 
 def test_the_checklist_names_what_is_missing() -> None:

@@ -25,7 +25,7 @@ OUTPUTS = {
 }
 # The consumer's settings that no operator should have to look up.
 # Not REST_URL: it shows buttons, and a browser cannot sign.
-KNOWN_BY_THE_STACK = {"QUEUE_URL", "SERVICE_QUEUE_URL"}
+KNOWN_BY_THE_STACK = {"QUEUE_URL", "SERVICE_QUEUE_URL", "SIGNING_SECRET", "AUDIENCE"}
 # API Gateway developer guide, "Variables for access logging for API Gateway".
 LOGGED = {
     *("requestId", "extendedRequestId", "requestTime", "identity.userArn", "identity.sourceIp"),
