@@ -1,5 +1,6 @@
 /** The page: binds the stream to the board and the board to the screen, once per frame. */
 
+import { Admission } from "./admission.js";
 import { Board, EXECUTIONS_SHOWN } from "./board.js";
 import { span } from "./notation.js";
 import { order } from "./orders.js";
@@ -17,16 +18,20 @@ const busy = new Set(); // instances with an order that is not answered yet
 const ticker = new Ticker($("stream"), { event: $("event-item"), notice: $("notice-item") });
 const instanceRows = new Rows($("instances").tBodies[0], $("instance-row"), fillInstance);
 const executionRows = new Rows($("executions").tBodies[0], $("execution-row"), fillExecution);
+const admission = new Admission((token) => stream.present(token));
 let connection = { name: "connecting", why: "", retryAtMs: null };
 let config = { rest_url: null };
 let frameDue = false;
 
 const stream = new Stream(streamUrl(), {
   connection(state) {
-    if (state.name === "live" && connection.name !== "live") readConfig();
+    if (["live", "locked"].includes(state.name) && connection.name !== state.name) readConfig();
     connection = state;
+    admission.connection(state);
     showConnection();
   },
+  granted: (grant) => admission.granted(grant),
+  tokenRefused: (why) => admission.refused(why),
   snapshot(events) {
     board.replace(events);
     drawSoon();
@@ -71,6 +76,7 @@ async function readConfig() {
   }
   document.body.dataset.orders = config.rest_url ? "allowed" : "none";
   write($("version"), config.version ?? "");
+  write($("token-url"), `${config.rest_url ?? "<RestApiUrl>"}/watch-tokens`);
   if (config.rest_url) {
     const url = `${config.rest_url}/express-instance`;
     const type = "Content-Type: application/json";
@@ -153,6 +159,7 @@ const CONNECTION_WORDS = {
   live: "Live",
   reconnecting: "Reconnecting",
   stale: "Stale",
+  locked: "Token needed",
   stopped: "Stopped",
 };
 
@@ -181,6 +188,7 @@ function showCountdown() {
 function tick() {
   showCountdown();
   const nowMs = Date.now();
+  admission.tick(nowMs);
   for (const element of document.querySelectorAll(TOLD)) tellMoment(element, nowMs);
 }
 

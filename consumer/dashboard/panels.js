@@ -105,7 +105,8 @@ export function tellMoment(element, nowMs) {
   write(element, told === "ago" ? ago(nowMs - Date.parse(time)) : exact + timeOfDay(time, nowMs));
 }
 
-function writeMoment(element, time) {
+/** Writes a moment, or hides its element where there is none. */
+export function writeMoment(element, time) {
   element.hidden = !time;
   if (!time || element.dateTime === time) return;
   element.dateTime = time;

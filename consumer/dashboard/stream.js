@@ -1,10 +1,14 @@
 /**
  * The viewer's side of the WebSocket protocol, version 1: one connection at a time, one
- * subscription to everything, resumed from its cursor for as long as the page lives. No DOM.
+ * subscription to all that may be watched, resumed from its cursor for as long as the page lives.
+ * No DOM.
  */
+
+import { Credential } from "./token.js";
 
 const SUBPROTOCOL = "statuswire.v1";
 const SUBSCRIPTION = "1";
+const RENEWAL = "token";
 const OPEN_WITHIN_MS = 10_000; // a handshake that hangs is as lost as one that fails
 const STALE_AFTER_HEARTBEATS = 2.25; // two missed, and a quarter for the way
 const LOST_AFTER_HEARTBEATS = 4;
@@ -18,17 +22,20 @@ const CLOSES = new Map([
   [1012, { stop: false, why: "the server is restarting" }],
   [1013, { stop: false, why: "the server is full" }],
   [4400, { stop: true, why: "the server could not read this page's messages" }],
-  [4401, { stop: true, why: "the server asks for a token that this page does not have" }],
-  [4403, { stop: true, why: "watching everything is not allowed here" }],
   [4408, { stop: false, why: "this page was too slow" }],
   [4429, { stop: false, why: "too many messages" }],
 ]);
+const TOKEN_REFUSED = 4401;
+const FORBIDDEN = 4403;
 const LOST = { stop: false, why: "the connection was lost" };
 
 /**
  * Tells its owner, by these methods:
- * - `connection({name, why, retryAtMs})`: `name` is connecting, live, reconnecting, stale or
- *   stopped; `retryAtMs` (by `Date.now()`) while it waits for the next attempt;
+ * - `connection({name, why, retryAtMs})`: `name` is connecting, live, reconnecting, stale, locked
+ *   (until `present` is called) or stopped; `retryAtMs` (by `Date.now()`) while it waits for the
+ *   next attempt;
+ * - `granted({watch, endsAtMs})`: the server accepted the token, or asks for none (null);
+ *   `tokenRefused(why)`: a newer one was refused, the one before is used again;
  * - `snapshot(events)`: replaces everything known; always whole;
  * - `status(event, late)`: a late one changes nothing;
  * - `gap()`: some events were missed for good, a snapshot follows; `skipped(count)`: likewise,
@@ -39,12 +46,14 @@ export class Stream {
   #url;
   #owner;
   #socket = null;
+  #credential = new Credential();
+  #watched = null; // the patterns that the cursor is a place in
   #cursor = null;
   #snapshot = []; // pages of a snapshot that is not whole yet
   #mayKeep = false; // whether a frame's cursor may replace ours
   #attempt = 0;
   #drainMs = null;
-  #heartbeatMs = 0;
+  #heartbeatMs = 0; // 0 until the server's welcome
   #heardAtMs = 0;
   #liveSinceMs = null;
   #state = { name: "connecting" };
@@ -61,12 +70,14 @@ export class Stream {
     if (this.#socket) return;
     clearTimeout(this.#retryTimer);
     this.#become(this.#state.name === "connecting" ? "connecting" : "reconnecting");
+    if (this.#watched !== this.#wanted()) this.#cursor = null;
+    this.#watched = this.#wanted();
     this.#mayKeep = this.#cursor !== null;
     this.#snapshot = [];
     this.#drainMs = null;
     this.#heartbeatMs = 0;
     this.#heardAtMs = performance.now();
-    const socket = new WebSocket(this.#url, SUBPROTOCOL);
+    const socket = new WebSocket(this.#url, [SUBPROTOCOL, ...this.#credential.subprotocols]);
     this.#socket = socket;
     socket.onopen = () => this.#subscribe();
     socket.onmessage = ({ data }) => socket === this.#socket && this.#hear(data);
@@ -74,8 +85,23 @@ export class Stream {
     this.#watch();
   }
 
+  /** Uses another token: in the open connection, or in a new one where it shows something else. */
+  present(token) {
+    this.#credential.take(token);
+    if (this.#socket && this.#heartbeatMs && this.#watched === this.#wanted()) {
+      this.#socket.send(JSON.stringify(this.#credential.frame(RENEWAL)));
+      return;
+    }
+    this.#drop();
+    this.open();
+  }
+
+  #wanted() {
+    return this.#credential.watch.join(" ");
+  }
+
   #subscribe() {
-    const frame = { op: "subscribe", id: SUBSCRIPTION, watch: ["*"] };
+    const frame = { op: "subscribe", id: SUBSCRIPTION, watch: this.#credential.watch };
     if (this.#cursor !== null) frame.since = this.#cursor;
     this.#socket.send(JSON.stringify(frame));
   }
@@ -102,6 +128,10 @@ export class Stream {
       case "welcome":
         this.#heartbeatMs = frame.heartbeat_s * 1000;
         this.#watch();
+        this.#granted();
+        break;
+      case "token":
+        this.#granted(Date.parse(frame.expires));
         break;
       case "snapshot":
         this.#page(frame);
@@ -160,12 +190,49 @@ export class Stream {
     if (id === SUBSCRIPTION && this.#liveSinceMs === null) this.#stop(message || code);
   }
 
+  #granted(endsAtMs = this.#credential.endsAtMs) {
+    this.#credential.accept();
+    const { isHeld, watch } = this.#credential;
+    this.#owner.granted(isHeld ? { watch, endsAtMs } : null);
+  }
+
   #lost(code, reason) {
+    if (code === TOKEN_REFUSED) {
+      this.#tokenRefused(reason || "the token was refused");
+      return;
+    }
+    if (code === FORBIDDEN) {
+      this.#stop(this.#forbidden());
+      return;
+    }
     const close = CLOSES.get(code) ?? LOST;
     const told = reason && (close.stop || close === LOST); // the others say it all
     const why = told ? `${close.why} (${reason})` : close.why;
     if (close.stop) this.#stop(why);
     else this.#retry(why);
+  }
+
+  /** In an open connection the old token may be meant, ended before the new one came: only a
+   *  handshake tells. */
+  #tokenRefused(why) {
+    const { isHeld, isAccepted } = this.#credential;
+    if (isHeld && !isAccepted && this.#heartbeatMs) {
+      this.#retry("the new token is tried in a new connection");
+    } else if (this.#credential.refuse()) {
+      this.#retry("a new token was refused");
+      this.#owner.tokenRefused(why);
+    } else {
+      const told = this.#heartbeatMs ? `${why}; what you see may be old` : why;
+      this.#drop();
+      this.#become("locked", isHeld ? told : "this server asks for a token");
+    }
+  }
+
+  #forbidden() {
+    const { isHeld, watch } = this.#credential;
+    const what = watch.includes("*") ? "everything" : watch.join(", ");
+    const by = isHeld ? "by this token" : "here";
+    return `watching ${what} is not allowed ${by}`;
   }
 
   #stop(why) {

@@ -181,6 +181,13 @@ async def test_stops_where_watching_is_not_allowed(page: Page, scenario: Stage) 
     await scenario.viewer()
 
 
+async def test_stops_where_it_is_not_understood(page: Page, scenario: Stage) -> None:
+    """A server that cannot read the page's messages would not the next time."""
+    viewer = await watch(page, scenario)
+    await viewer.close(4400)
+    await expect_connection(page, "stopped")
+
+
 async def test_refused_subscription_stops_it(page: Page, scenario: Stage) -> None:
     """An error that answers the subscription is shown, and the page does not call itself live."""
     await page.goto(scenario.page_url)
