@@ -12,7 +12,7 @@ PY := .venv/bin/python
 NPM := .venv/bin/npm --silent --ignore-scripts --omit-lockfile-registry-resolved \
 	--no-audit --no-fund --no-update-notifier --cache $(CURDIR)/.local/npm
 
-.PHONY: help demo test test-long soak lint format openapi lock clean
+.PHONY: help demo test test-long soak attacks lint format openapi lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -31,6 +31,11 @@ test-long: test ## All tests, with more examples and the real Apache Velocity
 soak: $(PRODUCT) $(TOOLS) ## Every promise under every trouble: a report (SEED=, RUNS=, ONLY=, MINUTES=)
 	$(PY) -m tests.soak $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS)) \
 		$(if $(ONLY),--only $(ONLY)) $(if $(MINUTES),--minutes $(MINUTES))
+
+attacks: $(PRODUCT) $(TOOLS) ## Attack a server, measure what honest readers notice, and fuzz (FUZZ=)
+	$(PY) -m tests.attacks
+	$(PY) -m tests.attacks.fuzz_tokens $(or $(FUZZ),1000000)
+	$(PY) -m tests.attacks.fuzz_handshakes $(or $(FUZZ),1000000)
 
 lint: $(PRODUCT) $(TOOLS) ## ruff, mypy, import contracts, cfn-lint, sam validate
 	.venv/bin/ruff check
@@ -70,6 +75,7 @@ $(PRODUCT): requirements/dev.txt requirements/uv.txt
 	@$(PYTHON) -m venv --clear .venv
 	@.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@.venv/bin/uv pip sync --quiet --python .venv/bin/python --require-hashes requirements/dev.txt
+	@.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --offline --editable .
 	@touch $@
 
 $(TOOLS): requirements/tools.txt $(PRODUCT)

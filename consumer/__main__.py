@@ -1,48 +1,23 @@
-"""`python -m consumer`: environment → settings → run."""
+"""`statuswire`, or `python -m consumer`: the daemon, unless a command for operators is named."""
 
-import logging
 import sys
 
-import uvloop
-from pythonjsonlogger.json import JsonFormatter
-
-from consumer import app, settings
-from consumer.edges.sqlite_log import LogUnusable
-
-EXIT_FAILED = 1
-EXIT_BAD_SETTINGS = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 def main() -> int:
-    """Run the consumer; returns the process's exit code."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(
-        JsonFormatter(
-            "{levelname}{name}{message}",
-            style="{",
-            timestamp="time",
-            rename_fields={"levelname": "level", "name": "logger"},
-        )
-    )
-    logging.basicConfig(handlers=[handler], level=logging.INFO)
-    log = logging.getLogger("consumer")
+    """Run what the command line says; returns the process's exit code."""
+    # Each imported only where it runs: the daemon comes up sooner without the command line.
     try:
-        chosen = settings.read()
-    except settings.BadSettings as error:
-        for problem in error.problems:
-            log.error("bad setting", extra={"problem": problem})  # noqa: TRY400  # not our traceback
-        return EXIT_BAD_SETTINGS
-    logging.getLogger().setLevel(chosen.log_level)
-    for chatty in ("aiobotocore", "botocore", "aioboto3"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    try:
-        uvloop.run(app.run(chosen))
-    except (LogUnusable, OSError) as error:
-        log.error("cannot run", extra={"reason": str(error)})  # noqa: TRY400  # the operator's to mend
-        return EXIT_FAILED
-    except Exception:
-        log.exception("failed")
-        return EXIT_FAILED
+        if sys.argv[1:] in ([], ["run"]):
+            from consumer import daemon  # noqa: PLC0415
+
+            return daemon.run()
+        from consumer import cli  # noqa: PLC0415
+
+        cli.app(prog_name="statuswire")
+    except KeyboardInterrupt:  # while it is loaded, which takes a second
+        return INTERRUPTED
     return 0
 
 

@@ -6,25 +6,39 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
 import aioboto3
+import aiohttp
 from aiobotocore.config import AioConfig
 
+from consumer.core.grant import Terms
+from consumer.edges.backlog import Backlogs
+from consumer.edges.door import Door, make_room
 from consumer.edges.executions import Executions
 from consumer.edges.fleet import Fleet
 from consumer.edges.http import Site
-from consumer.edges.metrics import Metrics, MetricsServer
+from consumer.edges.keys import Keyring, PublishedKeys, SecretKeys
+from consumer.edges.metrics import QUEUES, Metrics, MetricsServer, Observed
 from consumer.edges.reconcile import Learned, Reconciler
 from consumer.edges.server import Server
 from consumer.edges.sqlite_log import SqliteLog
 from consumer.edges.sqs import SqsQueue
+from consumer.edges.tls import Certificates
+from consumer.edges.tokens import Verifier
 from consumer.hub import Hub
 from consumer.pipeline import Counts, Gate, Pipeline
-from consumer.ports import LogUnavailable
+from consumer.ports import LogUnavailable, Source, StatusLog
+from consumer.readiness import Readiness, patience_s
 from consumer.settings import Settings
+from consumer.timings import Timings
+
+if TYPE_CHECKING:
+    from consumer.edges.tracing import Traces
 
 log = logging.getLogger(__name__)
 
+STACK_ISSUER = "statuswire"  # as /watch-tokens signs
 PRUNE_S = 60.0
 FLUSH_S = 5.0  # for the deletes that are pending at the end, and for what is given back
 
@@ -47,41 +61,59 @@ class App:
             retention_events=settings.retention_events,
             now_ms=_now_ms,
         )
-        self.hub = Hub(self.status_log, _now_ms)
+        self.traces = _traces(settings)
+        self.path_log: StatusLog = self.status_log
+        if self.traces is not None:
+            self.path_log = self.traces.log(
+                self.status_log,
+                lambda entry: self.hub.watchers(entry),  # noqa: PLW0108  # which comes after it
+            )
+        self.timings = Timings(_now_ms, QUEUES)
+        self.hub = Hub(self.path_log, _now_ms, self.counts, self.timings)
         self.gate = Gate(lambda: self.status_log.head - self.hub.place)
         self.queues: list[SqsQueue] = []
-
-    def is_ready(self) -> bool:
-        """The log is open, every queue has answered, and no drain has begun."""
-        answered = [queue.has_answered for queue in self.queues]
-        return bool(answered) and all(answered) and not self.stop.is_set()
+        self.pipelines: list[Pipeline] = []
+        self.backlogs = Backlogs(self.queues, self.counts)
+        self.readiness = Readiness(
+            self.gate,
+            self.queues,
+            patience_s=patience_s(settings.poll_wait_s),
+            has_keys=lambda: self.keys is None or self.keys.is_ready,
+            is_draining=self.stop.is_set,
+        )
+        self.keys: Keyring | None = None
+        self.certificates = _certificates(settings, self.counts)
 
     async def run(self) -> None:
         """Run until `stop`. Raises what made going on impossible."""
         settings = self.settings
         async with AsyncExitStack() as stack:
+            if self.traces is not None:
+                stack.push_async_callback(self.traces.close)
+            if lacking := make_room(settings.limits):
+                log.warning("too few open files are allowed", extra={"lacking": lacking})
             await self.status_log.open()
             stack.push_async_callback(self.status_log.close)
             await self.hub.load()
             stack.push_async_callback(self.hub.close)
-            site = Site(settings.rest_url, self.is_ready)
+            self.keys = await stack.enter_async_context(_keyring(settings, self.counts))
             server = Server(
                 self.hub,
-                site,
+                Site(settings.rest_url, self.readiness.missing),
                 self.counts,
+                self._door(),
                 epoch=self.status_log.epoch,
                 heartbeat_s=settings.heartbeat_s,
-                origins=settings.origins,
             )
             metrics = MetricsServer(
-                Metrics(self.counts, self.hub, self.is_ready),
+                Metrics(self.counts, self.timings, self._observed(server)),
                 settings.metrics_host,
                 settings.metrics_port,
             )
             stack.push_async_callback(asyncio.to_thread, metrics.close)
             port = await server.listen(settings.host, settings.port)
             log.info("listening", extra={"port": port, "metrics_port": metrics.port})
-            self.queues = await stack.enter_async_context(_open_queues(settings))
+            self.queues += await stack.enter_async_context(_open_queues(settings, self.counts))
             await self._serve(server, await stack.enter_async_context(self._asking()))
         log.info("stopped")
 
@@ -105,6 +137,39 @@ class App:
             )
             yield fleet, reconciler
 
+    def _door(self) -> Door:
+        """Who may come in, and by what right."""
+        settings = self.settings
+        verifier = None
+        if self.keys is not None:
+            terms = Terms(
+                issuer=settings.issuer or STACK_ISSUER,
+                audience=settings.audience or "",
+                watch_claim=settings.watch_claim,
+            )
+            verifier = Verifier(self.keys, terms)
+        return Door(
+            settings.limits,
+            self.counts,
+            origins=settings.origins,
+            trusted_proxies=settings.trusted_proxies,
+            verifier=verifier,
+            certificates=self.certificates,
+        )
+
+    def _observed(self, server: Server) -> Observed:
+        """What gauges look at."""
+        return Observed(
+            hub=self.hub,
+            queues=self.queues,
+            pipelines=self.pipelines,
+            backlogs=self.backlogs,
+            readiness=self.readiness,
+            half_open=lambda: len(server.door.half_open),
+            loop=asyncio.get_running_loop(),
+            log_path=self.settings.log_path,
+        )
+
     async def _is_drained(self) -> bool:
         return all([await queue.is_drained() for queue in self.queues])
 
@@ -117,13 +182,13 @@ class App:
                 for service in (
                     *(self.hub.follow(), server.beat(), server.sweep(), self._prune()),
                     *(queue.keep() for queue in self.queues),
-                    reconciler.run(),
+                    *(reconciler.run(), self.backlogs.run()),
+                    *([] if self.keys is None else [self.keys.run()]),
+                    *([] if self.certificates is None else [self.certificates.keep()]),
                 )
             ]
-            pipelines = [
-                tasks.create_task(self._pipeline(queue, fleet).run(self.stop))
-                for queue in self.queues
-            ]
+            self.pipelines += (self._pipeline(queue, fleet) for queue in self.queues)
+            pipelines = [tasks.create_task(each.run(self.stop)) for each in self.pipelines]
             await self.stop.wait()
             log.info("draining")
             # First the queues, so that what they gave us still reaches the clients; a poll under
@@ -137,10 +202,12 @@ class App:
                 task.cancel()
 
     def _pipeline(self, queue: SqsQueue, fleet: Fleet) -> Pipeline:
+        source: Source = queue if self.traces is None else self.traces.source(queue)
         return Pipeline(
-            queue,
-            self.status_log,
+            source,
+            self.path_log,
             self.counts,
+            self.timings,
             self.gate,
             choose=fleet.shown,
             most_polls=self.settings.polls,
@@ -166,9 +233,9 @@ async def run(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def _open_queues(settings: Settings) -> AsyncIterator[list[SqsQueue]]:
+async def _open_queues(settings: Settings, counts: Counts) -> AsyncIterator[list[SqsQueue]]:
     session = aioboto3.Session()
-    urls = {"status": settings.queue_url, "service": settings.service_queue_url}
+    urls = _urls(settings)
     polls_at_once = len(urls) * settings.polls
     patient = AioConfig(
         max_pool_connections=polls_at_once,
@@ -194,9 +261,43 @@ async def _open_queues(settings: Settings) -> AsyncIterator[list[SqsQueue]]:
                 calls,
                 poll_wait_s=settings.poll_wait_s,
                 visibility_s=settings.visibility_s,
+                counts=counts,
             )
             for name, url in urls.items()
         ]
+
+
+@asynccontextmanager
+async def _keyring(settings: Settings, counts: Counts) -> AsyncIterator[Keyring | None]:
+    """The keys of tokens; None where none are asked for."""
+    if settings.signing_secret is not None:
+        async with aioboto3.Session().client("secretsmanager", config=BRIEF) as client:
+            yield Keyring(SecretKeys(client, settings.signing_secret).read, counts)
+    elif settings.jwks_url is not None:
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
+            yield Keyring(PublishedKeys(session, settings.jwks_url).read, counts)
+    else:
+        yield None
+
+
+def _urls(settings: Settings) -> dict[str, str]:
+    """The queues by our names for them."""
+    return dict(zip(QUEUES, (settings.queue_url, settings.service_queue_url), strict=True))
+
+
+def _traces(settings: Settings) -> "Traces | None":
+    if settings.traces == "none":
+        return None
+    from consumer.edges import tracing  # noqa: PLC0415  # a slow import: for those who want it
+
+    names = {name: url.rpartition("/")[2] for name, url in _urls(settings).items()}
+    return tracing.exporting(names)
+
+
+def _certificates(settings: Settings, counts: Counts) -> Certificates | None:
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    return Certificates(settings.tls_certificate, settings.tls_key, counts)
 
 
 def _now_ms() -> int:

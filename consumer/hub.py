@@ -14,9 +14,12 @@ from typing import Final
 from consumer.core import events, messages, statuses
 from consumer.core.entries import Entry, cursor, place_in
 from consumer.core.messages import Subscribe, Unsubscribe
+from consumer.core.session import Tally
 from consumer.core.view import View
 from consumer.core.watch import single_executions
+from consumer.pipeline import Counts
 from consumer.ports import Client, LogUnavailable, StatusLog, Trimmed
+from consumer.timings import Timings
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +32,22 @@ INTERNAL_ERROR: Final = 1011  # RFC 6455, section 7.4.1
 class Hub:
     """Knows who watches what. One event loop, no locks: what is not awaited is atomic."""
 
-    def __init__(self, status_log: StatusLog, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        status_log: StatusLog,
+        now_ms: Callable[[], int],
+        counts: Counts | None = None,
+        timings: Timings | None = None,
+    ) -> None:
         self.place = ORIGIN
         self.view = View()
         self.clients: set[Client] = set()
         self.lag_ms: int | None = None
+        self.tally = Tally()
         self._log = status_log
         self._now_ms = now_ms
+        self._counts = Counts() if counts is None else counts
+        self._timings = timings or Timings(now_ms)
         self._watching: dict[str, set[Client]] = {}
         self._tasks: dict[Client, asyncio.Task[None]] = {}
 
@@ -59,6 +71,7 @@ class Hub:
         """Take a new client in."""
         self.clients.add(client)
         client.session.place = self.place
+        client.session.tally = self.tally
         self._attach(client)
 
     def dismiss(self, client: Client) -> None:
@@ -83,6 +96,17 @@ class Hub:
             if not client.session.is_paused:
                 client.write(frame if client.session.is_idle else without_cursor)
 
+    @property
+    def subscriptions(self) -> int:
+        """Patterns that clients watch, each as often as it is watched. May be asked by any thread:
+        a copy of a set is one step.
+        """
+        return sum(len(client.session.watch) for client in list(self.clients))
+
+    def watchers(self, entry: Entry) -> int:
+        """How many live clients watch an entry."""
+        return len(self._watchers(entry))
+
     def forget_ended(self, before_ms: int) -> None:
         """Let ended executions and terminated instances fade out of the view."""
         self.view.forget_ended(before_ms)
@@ -97,17 +121,21 @@ class Hub:
     def _publish(self, entries: Iterable[Entry]) -> None:
         """Offer entries to those who watch; what one client gets of them leaves in one write."""
         due: set[Client] = set()
+        watched = []
         for entry in entries:
             self.place = entry.place
             self.view.apply(entry)
-            for client in self._watchers(entry):
+            if watchers := self._watchers(entry):
+                watched.append(entry)
+            for client in watchers:
                 client.session.offer(entry)
                 due.add(client)
             self.lag_ms = max(0, self._now_ms() - events.milliseconds(entry.event.time))
         for client in due:
             client.flush()
+        self._timings.sent(watched)
 
-    def _watchers(self, entry: Entry) -> Iterable[Client]:
+    def _watchers(self, entry: Entry) -> Set[Client]:
         watching = [found for p in entry.patterns if (found := self._watching.get(p))]
         return watching[0] if len(watching) == 1 else set().union(*watching)
 
@@ -135,7 +163,8 @@ class Hub:
                 await self._catch_up(client)
                 if session.commands:
                     await self._obey(client, session.commands[0])
-                    session.commands.popleft()
+                    session.served()
+                    await asyncio.sleep(0)  # or who asks for much would hold up the others
         except ConnectionError:
             return  # it is gone, and with it what it asked for
         except LogUnavailable as error:
@@ -171,6 +200,7 @@ class Hub:
             await self._catch_up(client)
             await self._gap(client, command.id, command.watch)
             return session.place
+        self._counts["resumes", ""] += 1
         client.write(messages.resumed(command.id, cursor(self._log.epoch, session.place)))
         return since
 
@@ -207,17 +237,19 @@ class Hub:
             after = entries[-1].place
 
     async def _gap(self, client: Client, id_: str | None, patterns: Iterable[str]) -> None:
+        self._counts["gaps", ""] += 1
         client.write(messages.gap(id_, cursor(self._log.epoch, client.session.place)))
         await self._snapshot(client, id_, patterns)
 
     async def _snapshot(self, client: Client, id_: str | None, patterns: Iterable[str]) -> None:
         """Send what stands at the client's place, which must be the hub's at the call."""
+        self._counts["snapshots", ""] += 1
         place = client.session.place
         newest = self.view.matching(patterns)
         told_in_full = single_executions(patterns)
         payloads: list[bytes] = []
         for entry in newest:
-            if told_in_full.isdisjoint(entry.patterns):
+            if not told_in_full or told_in_full.isdisjoint(entry.patterns):
                 payloads.append(entry.payload)
             else:
                 payloads += await self._steps(entry, place)

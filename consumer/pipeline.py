@@ -2,13 +2,16 @@
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from consumer.core import events
 from consumer.core.events import Event
+from consumer.core.statuses import Verdict
 from consumer.ports import LogUnavailable, Message, Source, SourceUnavailable, StatusLog
+from consumer.timings import Timings
 
 log = logging.getLogger(__name__)
 
@@ -17,8 +20,8 @@ FULL: Final = 10  # messages in an answer that leaves more to ask for
 MAX_RELEASES: Final = 25  # over maxReceiveCount's 20; a queue that has none must not spin
 MAX_BEHIND: Final = 10_000  # entries in the log and not yet sent: × ~2 kB = 20 MB
 LOOK_S: Final = 0.05  # how often one looks whether there is room again
-Counts = Counter[tuple[str, str]]
-"""What happened, by metric and label."""
+Counts = Counter[tuple[str, ...]]
+"""What happened, by metric and its labels."""
 Choose = Callable[[Sequence[Event]], Awaitable[list[Event]]]
 """Which events are for our viewers; the others are acknowledged and not appended."""
 
@@ -45,15 +48,18 @@ class Pipeline:
         source: Source,
         status_log: StatusLog,
         counts: Counts,
+        timings: Timings,
         gate: Gate,
         *,
         choose: Choose,
         most_polls: int,
     ) -> None:
+        self.name = source.name
         self.polls = 0
         self._source = source
         self._log = status_log
         self._counts = counts
+        self._timings = timings
         self._gate = gate
         self._choose = choose
         self._most_polls = most_polls
@@ -78,8 +84,8 @@ class Pipeline:
                 try:
                     received = await self._source.receive()
                 except SourceUnavailable as error:
-                    self._counts["poll_errors", self._source.name] += 1
-                    reason = {"queue": self._source.name, "reason": str(error)}
+                    self._counts["poll_errors", self.name, error.kind] += 1
+                    reason = {"queue": self.name, "kind": error.kind, "reason": str(error)}
                     log.warning("poll failed", extra=reason)
                     if self.polls > 1:
                         return
@@ -87,6 +93,7 @@ class Pipeline:
                     failures += 1
                     continue
                 failures = 0
+                self._timings.received(self.name, received)
                 if len(received) >= FULL:
                     self._open_poll(tasks)
                 elif not received and self.polls > 1:
@@ -98,8 +105,8 @@ class Pipeline:
     async def _room(self) -> bool:
         """Wait until there is room for more; False when told to stop."""
         if not self._stop.is_set() and not self._gate.is_open:
-            self._counts["polls_held_back", self._source.name] += 1
-            log.warning("polling waits: the log or the hub is behind")
+            self._counts["polls_held_back", self.name] += 1
+            log.warning("polling waits: the log or the hub is behind", extra={"queue": self.name})
             while not self._stop.is_set() and not self._gate.is_open:  # noqa: ASYNC110 # of two
                 await asyncio.sleep(LOOK_S)
         return not self._stop.is_set()
@@ -109,7 +116,7 @@ class Pipeline:
         decoded, refused = self._decode(received)
         if await self._append(await self._choose([event for _, event in decoded])):
             await self._source.delete([message for message, _ in decoded])
-            self._counts["messages_deleted", self._source.name] += len(decoded)
+            self._counts["messages_deleted", self.name] += len(decoded)
         else:  # told to stop: another consumer need not wait for the visibility timeout
             await self._source.release([message for message, _ in decoded])
         # Malformed messages leave for the dead-letter queue by receives, so: the sooner the better.
@@ -121,7 +128,7 @@ class Pipeline:
         self, received: Sequence[Message]
     ) -> tuple[list[tuple[Message, Event]], list[Message]]:
         """Tell what can be shown from what can't."""
-        queue = self._source.name
+        queue = self.name
         decoded: list[tuple[Message, Event]] = []
         refused: list[Message] = []
         for message in received:
@@ -145,11 +152,12 @@ class Pipeline:
         """
         failures = 0
         while batch:
+            begun_s = time.monotonic()
             try:
                 verdicts = await self._log.append(batch)
             except LogUnavailable as error:
                 self._counts["log_errors", "append"] += 1
-                reason = {"reason": str(error), "events": len(batch)}
+                reason = {"queue": self.name, "events": len(batch), "reason": str(error)}
                 log.error("the log refuses", extra=reason)  # noqa: TRY400
                 self._gate.refusals += not failures
                 await self._pause(failures)
@@ -157,11 +165,16 @@ class Pipeline:
                 if self._stop.is_set():
                     return False
             else:
-                for verdict in verdicts:
-                    self._counts["events", verdict] += 1
+                self._count(batch, verdicts, time.monotonic() - begun_s)
                 self._gate.refusals -= bool(failures)
                 break
         return True
+
+    def _count(self, batch: Sequence[Event], verdicts: Sequence[Verdict], took_s: float) -> None:
+        for verdict in verdicts:
+            self._counts["events", verdict] += 1
+        told = zip(batch, verdicts, strict=True)
+        self._timings.appended((event for event, verdict in told if verdict.is_sent), took_s)
 
     async def _pause(self, failures: int) -> None:
         try:

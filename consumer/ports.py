@@ -14,6 +14,11 @@ from consumer.core.statuses import Verdict
 class SourceUnavailable(Exception):
     """The queue did not answer as it should; asking again may help. The operator must look."""
 
+    def __init__(self, reason: str, kind: str = "other") -> None:
+        """`kind` is for who counts: `throttled`, `credentials`, `network`, `timeout`, `server`."""
+        super().__init__(reason)
+        self.kind = kind
+
 
 class LogUnavailable(Exception):
     """The log took nothing of what it was given; asking again may help. The operator must act."""
@@ -32,6 +37,10 @@ class Message(Struct, frozen=True):
     group: str | None
     """The message group of a FIFO queue."""
     receive_count: int
+    sent_ms: int | None = None
+    """When the queue took it, by the queue's clock, in ms since 1970."""
+    trace: str | None = None
+    """X-Ray's trace header, where its sender was traced."""
 
 
 class Source(Protocol):
@@ -56,9 +65,13 @@ class StatusLog(Protocol):
     cannot be proven to have survived.
     """
 
-    epoch: str
-    head: int
-    """The newest place that this process knows to be committed."""
+    @property
+    def epoch(self) -> str:
+        """What its places belong to."""
+
+    @property
+    def head(self) -> int:
+        """The newest place that this process knows to be committed."""
 
     async def append(self, events: Sequence[Event]) -> list[Verdict]:
         """Compare, store and publish as one atomic step; returns after the commit.

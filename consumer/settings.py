@@ -4,15 +4,31 @@ Credentials, region and endpoint of AWS are the SDK's own: its usual variables a
 """
 
 import ipaddress
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 import botocore.session
-from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
+from botocore.exceptions import BotoCoreError
+from pydantic import (
+    AfterValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from consumer.core.limits import Limits
+
 PREFIX = "STATUSWIRE_"
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+# What may stand in an address that goes into the page's Content-Security-Policy: no space, quote,
+# comma or semicolon.
+_ADDRESS: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]+(/[A-Za-z0-9.:_~%/$-]*)?")
+_ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.\[\]_-]+(:[0-9]{1,5})?")
 
 
 class BadSettings(Exception):
@@ -24,9 +40,8 @@ class BadSettings(Exception):
 
 
 def _http_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ValueError("must be an http:// or https:// address")
+    if not _ADDRESS.fullmatch(url) or not urlsplit(url).hostname:
+        raise ValueError("must be an http:// or https:// address without query or user")
     return url.rstrip("/")
 
 
@@ -37,7 +52,10 @@ class Settings(BaseSettings):
     """One frozen object; the defaults suit one small machine."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, hide_input_in_errors=True
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
     queue_url: HttpUrl
@@ -45,17 +63,61 @@ class Settings(BaseSettings):
     service_queue_url: HttpUrl
     """The standard queue of EventBridge's events: the stack's output ServiceQueueUrl."""
     log: str = "sqlite:statuswire.db"
-    """Where the status log is: `sqlite:<path>`."""
+    """Where the status log is: `sqlite:<path>`; one process per file."""
+    signing_secret: str | None = Field(None, pattern="^arn:aws[a-z-]*:secretsmanager:")
+    """The secret that signs watch tokens: the stack's output SigningKeyArn. None: no tokens."""
+    jwks_url: HttpUrl | None = None
+    """The public keys of an OpenID Connect provider, in place of STATUSWIRE_SIGNING_SECRET."""
+    issuer: str | None = Field(None, min_length=1)
+    """The `iss` that the provider's tokens have."""
+    audience: str | None = Field(None, min_length=1)
+    """The `aud` that tokens must have: the stack's output TokenAudience."""
+    watch_claim: str = Field("watch", min_length=1)
+    """The claim that lists what the bearer may watch."""
+    tls_certificate: Path | None = None
+    """A PEM file, chain included; read again when it changes. None: plain HTTP."""
+    tls_key: Path | None = None
+    """The certificate's private key, a PEM file without a passphrase."""
+    trusted_proxies: Annotated[frozenset[Network], NoDecode] = frozenset()
+    """Networks of the proxies whose X-Forwarded-For and -Proto count, separated by commas."""
     host: str = "127.0.0.1"
-    """The address to listen on: a loopback one."""
+    """The address to listen on: a loopback one, unless tokens are asked for."""
     port: int = Field(8080, ge=0, le=65_535)
     """Dashboard and WebSockets; 0 lets the system choose."""
     metrics_host: str = "127.0.0.1"
+    """The address of Prometheus' `/metrics`, on the same terms as the other."""
     metrics_port: int = Field(9090, ge=0, le=65_535)
+    """Its port."""
     rest_url: HttpUrl | None = None
     """The REST API, stage included, for the dashboard's buttons; none hides them."""
     origins: Annotated[frozenset[str], NoDecode] = frozenset()
     """Origins of other pages that may connect, separated by commas."""
+    max_connections: int = Field(20_000, ge=1)
+    """In all: × 3 KiB ≈ 60 MB idle; × (64 kB of socket buffer + 100 kB) ≈ 3.3 GB all stalled."""
+    max_connections_per_address: int = Field(1_000, ge=1)
+    """A large office behind one address. Loopback is this machine itself, and not counted."""
+    max_half_open: int = Field(2_000, ge=1)
+    """Connections that have not finished their handshake: × ~20 kB ≈ 40 MB; the oldest go."""
+    handshake_s: float = Field(10.0, ge=0.05, le=300)
+    """How long a connection may take to say who it is."""
+    max_handshakes_per_s: float = Field(5_000.0, ge=1)
+    """New connections: a handshake takes some 0.2 ms, so 5,000 fill one core. Twice as many may
+    come at once, a fleet of viewers after a restart."""
+    max_handshakes_per_s_per_address: float = Field(50.0, ge=0.1)
+    """1 % of what one core can do; ten times as many may come at once. Not for loopback."""
+    max_watches: int = Field(400, ge=1)
+    """Patterns of one client: × ~100 B in its session and the index ≈ 40 kB."""
+    max_message_bytes: int = Field(64 * 1024, ge=1_024, le=1 << 20)
+    """One message: a subscribe with 400 execution ARNs of 160 characters."""
+    max_messages_per_s: float = Field(100.0, ge=0.1)
+    """Of one client, pings and fragments included: 100 × ~20 µs are 0.2 % of a core. Ten times as
+    many may come at once."""
+    max_fragments: int = Field(64, ge=1)
+    """Of one message: programs that fragment at all do it by kilobytes."""
+    max_outbox_events: int = Field(256, ge=1)
+    """Events in line for one client before only the newest per key is kept: × ~400 B ≈ 100 kB."""
+    max_outbox_bytes: int = Field(1 << 20, ge=64 * 1024)
+    """Bytes in line for one client; past them it is closed as too slow: some 2,500 keys."""
     polls: int = Field(8, ge=1, le=64)
     """Long polls at once, per queue, at most: one while it is empty."""
     visibility_s: int = Field(10, ge=2, le=43_200)
@@ -63,6 +125,7 @@ class Settings(BaseSettings):
     poll_wait_s: int = Field(20, ge=1, le=20)
     """How long SQS holds a poll open."""
     heartbeat_s: float = Field(20.0, ge=0.05, le=300)
+    """How often clients hear that all is well, and are pinged."""
     retention_s: float = Field(7 * 86_400, ge=60, le=400 * 86_400)
     """How long events are kept, and ended executions shown."""
     retention_events: int = Field(1_000_000, ge=1)
@@ -77,18 +140,35 @@ class Settings(BaseSettings):
     drain_s: float = Field(22.0, ge=1, le=600)
     """How long a shutdown waits for polls under way. With the 5 s that clients have to go, the
     default stays below the 30 s after which supervisors kill."""
+    traces: Literal["none", "otlp"] = "none"
+    """`otlp`: spans of what X-Ray sampled, as OpenTelemetry's own `OTEL_*` say: docs/tracing.md."""
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    """DEBUG, INFO, WARNING or ERROR; logs are JSON lines on standard error."""
 
-    @field_validator("origins", mode="before")
+    @field_validator("origins", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [each.strip() for each in value.split(",")] if isinstance(value, str) else value
 
+    @field_validator("origins")
+    @classmethod
+    def _are_origins(cls, value: frozenset[str]) -> frozenset[str]:
+        if not all(_ORIGIN.fullmatch(each) for each in value):
+            raise ValueError("must be origins such as https://status.example.com, with no path")
+        return value
+
+    @field_validator("queue_url")
+    @classmethod
+    def _is_fifo(cls, value: str) -> str:
+        if not value.endswith(".fifo"):
+            raise ValueError("must be the FIFO queue: the stack's output StatusQueueUrl")
+        return value
+
     @field_validator("service_queue_url")
     @classmethod
-    def _is_another_queue(cls, value: str, info: ValidationInfo) -> str:
-        if value == info.data.get("queue_url"):
-            raise ValueError(f"must not be the queue of {PREFIX}QUEUE_URL")
+    def _is_standard(cls, value: str) -> str:
+        if value.endswith(".fifo"):
+            raise ValueError("must be the standard queue: the stack's output ServiceQueueUrl")
         return value
 
     @field_validator("metrics_port")
@@ -122,17 +202,92 @@ class Settings(BaseSettings):
             raise ValueError("must be sqlite:<path>")
         return value
 
+    @field_validator("jwks_url")
+    @classmethod
+    def _is_private(cls, value: str | None) -> str | None:
+        """Whoever can change these keys on their way can let anyone in."""
+        if value is not None:
+            parts = urlsplit(value)
+            if parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
+                raise ValueError("must be an https:// address")
+        return value
+
+    @field_validator("jwks_url")
+    @classmethod
+    def _is_the_only_issuer(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("signing_secret") is not None:
+            raise ValueError(f"not beside {PREFIX}SIGNING_SECRET: tokens have one issuer")
+        return value
+
+    @field_validator("issuer")
+    @classmethod
+    def _is_known(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None and info.data.get("jwks_url") is not None:
+            raise ValueError(f"is required with {PREFIX}JWKS_URL")
+        if value is not None and info.data.get("jwks_url", "wrong") is None:
+            raise ValueError(f"needs {PREFIX}JWKS_URL; the stack's own tokens have a fixed one")
+        return value
+
+    @field_validator("audience")
+    @classmethod
+    def _is_asked_for(cls, value: str | None, info: ValidationInfo) -> str | None:
+        """Without it, a token for anything else of the same issuer would do."""
+        if value is None and _asks_for_tokens(info.data):
+            raise ValueError("is required where tokens are asked for")
+        if value is not None and not _asks_for_tokens(info.data):
+            raise ValueError(f"needs {PREFIX}SIGNING_SECRET or {PREFIX}JWKS_URL beside it")
+        return value
+
+    @field_validator("tls_key")
+    @classmethod
+    def _is_a_pair(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if (value is None) != (info.data.get("tls_certificate", value) is None):
+            raise ValueError(f"goes together with {PREFIX}TLS_CERTIFICATE")
+        return value
+
     @field_validator("host", "metrics_host")
     @classmethod
-    def _is_loopback(cls, value: str) -> str:
-        """Nobody is asked for a token yet, so nobody from elsewhere may come in."""
-        try:
-            loopback = ipaddress.ip_address(value).is_loopback
-        except ValueError:
-            loopback = value == "localhost"
-        if not loopback:
-            raise ValueError("must be a loopback address: without a key, anyone could watch")
+    def _lets_no_stranger_in(cls, value: str, info: ValidationInfo) -> str:
+        if not _is_loopback(value) and not _asks_for_tokens(info.data):
+            raise ValueError(
+                f"must be a loopback address: without {PREFIX}SIGNING_SECRET or {PREFIX}JWKS_URL,"
+                " anyone could watch"
+            )
         return value
+
+    @field_validator("host")
+    @classmethod
+    def _keeps_tokens_secret(cls, value: str, info: ValidationInfo) -> str:
+        keeps = info.data.get("tls_certificate", True) or info.data.get("trusted_proxies", True)
+        if not _is_loopback(value) and not keeps:
+            raise ValueError(
+                f"needs {PREFIX}TLS_CERTIFICATE, or {PREFIX}TRUSTED_PROXIES where one of them ends"
+                " TLS: tokens must not be overheard"
+            )
+        return value
+
+    @property
+    def asks_for_tokens(self) -> bool:
+        """Whether viewers need one."""
+        return self.signing_secret is not None or self.jwks_url is not None
+
+    @property
+    def limits(self) -> Limits:
+        """What one client, one address and all of them together may cost."""
+        return Limits(
+            connections=self.max_connections,
+            connections_per_address=self.max_connections_per_address,
+            half_open=self.max_half_open,
+            handshake_s=self.handshake_s,
+            handshakes_per_s=self.max_handshakes_per_s,
+            handshakes_per_s_per_address=self.max_handshakes_per_s_per_address,
+            watches=self.max_watches,
+            message_bytes=self.max_message_bytes,
+            messages_per_s=self.max_messages_per_s,
+            fragments=self.max_fragments,
+            outbox_events=self.max_outbox_events,
+            outbox_bytes=self.max_outbox_bytes,
+        )
 
     @property
     def log_path(self) -> Path:
@@ -146,11 +301,28 @@ class Settings(BaseSettings):
         return None if self.instance_tag == "*" else (key, value)
 
 
+def _asks_for_tokens(values: Mapping[str, object]) -> bool:
+    """What is not among the values was given, and wrong: that is told already."""
+    return any(values.get(name, "wrong") is not None for name in ("signing_secret", "jwks_url"))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def read() -> Settings:
     """The settings in the environment. Raises `BadSettings` with every problem there is."""
     problems = []
-    if botocore.session.Session().get_config_variable("region") is None:
-        problems.append("AWS_DEFAULT_REGION: is required, or a region in the AWS configuration")
+    session = botocore.session.Session()
+    try:
+        session.get_scoped_config()
+        if session.get_config_variable("region") is None:
+            problems.append("AWS_DEFAULT_REGION: is required, or a region in the AWS configuration")
+    except BotoCoreError as error:  # a profile that is not there, a file that is none
+        problems.append(f"AWS_PROFILE, AWS_CONFIG_FILE: {error}")
     try:
         settings = Settings()
     except ValidationError as error:

@@ -3,20 +3,19 @@
 `infra/asyncapi.yaml` is the machine-readable twin of this file.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta, Struct
 
-from consumer.core import watch
+from consumer.core import events, watch
 from consumer.core.entries import json_frame, text_frame
+from consumer.core.limits import Limits
 
 PROTOCOL: Final = 1
 SUBPROTOCOL: Final = "statuswire.v1"
-MAX_MESSAGE_BYTES: Final = 64 * 1024  # a subscribe with 400 execution ARNs of 160 characters
-MAX_WATCHES: Final = 400  # of one client, in all
 MAX_SNAPSHOT_BYTES: Final = 256 * 1024  # the contract's bound on one snapshot frame
 
 
@@ -56,7 +55,7 @@ Id = Annotated[str, Meta(max_length=128)] | None
 class Subscribe(Struct, frozen=True, tag_field="op", tag="subscribe"):
     """Show me what matches; from a cursor on, where there is one."""
 
-    watch: Annotated[list[str], Meta(min_length=1, max_length=MAX_WATCHES)]
+    watch: Annotated[list[str], Meta(min_length=1)]
     id: Id = None
     since: str | None = None
 
@@ -64,7 +63,7 @@ class Subscribe(Struct, frozen=True, tag_field="op", tag="subscribe"):
 class Unsubscribe(Struct, frozen=True, tag_field="op", tag="unsubscribe"):
     """Stop showing me what these patterns match."""
 
-    watch: Annotated[list[str], Meta(min_length=1, max_length=MAX_WATCHES)]
+    watch: Annotated[list[str], Meta(min_length=1)]
     id: Id = None
 
 
@@ -90,7 +89,7 @@ _REQUESTS: Final[dict[str, type[Request]]] = {
 }
 
 
-def decode(text: bytes) -> Request:
+def decode(text: bytes, limits: Limits) -> Request:
     """A client's message. Raises `Unreadable` or `BadRequest`."""
     try:
         raw = msgspec.json.decode(text)
@@ -105,7 +104,7 @@ def decode(text: bytes) -> Request:
     try:
         request = msgspec.convert(raw, kind)
         if isinstance(request, Subscribe | Unsubscribe):
-            check_watch(request.watch)
+            check_watch(request.watch, limits)
     except msgspec.ValidationError as error:
         code = "bad_watch" if "$.watch" in str(error) else "bad_request"
         raise BadRequest(code, str(error), id_) from error
@@ -114,8 +113,10 @@ def decode(text: bytes) -> Request:
     return request
 
 
-def check_watch(patterns: Iterable[str]) -> None:
-    """Raises `watch.BadWatch` where one of the patterns is none."""
+def check_watch(patterns: Sequence[str], limits: Limits) -> None:
+    """Raises `watch.BadWatch` where one of the patterns is none, or too many to look at."""
+    if len(patterns) > limits.watches:
+        raise watch.BadWatch(f"at most {limits.watches} patterns")
     for pattern in patterns:
         watch.check(pattern)
 
@@ -180,6 +181,12 @@ def heartbeat(cursor: str | None, lag_ms: int | None) -> bytes:
 def pong(id_: str | None) -> bytes:
     """The answer to `ping`."""
     return json_frame({"op": "pong", "id": id_})
+
+
+def renewed(id_: str | None, expires_s: float) -> bytes:
+    """The answer to `token`: the right to watch ends then, in seconds since 1970."""
+    expires = events.timestamp(int(expires_s * 1_000))
+    return json_frame({"op": "token", "id": id_, "expires": expires})
 
 
 def failure(error: BadRequest) -> bytes:

@@ -1,35 +1,63 @@
 """A session: what one client watches, how far it has been told, and what waits for it.
 
 Pure: the hub offers entries, the edge takes bytes and says when the socket is full. A slow client
-pays for itself: past `MAX_OUTBOX_EVENTS` only the newest entry of each key is kept for it.
+pays for itself: past a limit only the newest entry of each key is kept for it.
 """
 
 from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
+from msgspec import Struct
+
 from consumer.core import messages
 from consumer.core.entries import Entry, cursor
+from consumer.core.limits import Limits
 from consumer.core.messages import BadRequest, Subscribe, TooMany, Unsubscribe
 
-MAX_COMMANDS: Final = 100  # × 64 kB of patterns at most ≈ 6 MB
-MAX_OUTBOX_EVENTS: Final = 256  # 256 × ~400 B ≈ 100 kB; 10,000 stuck clients ≈ 1 GB
-MAX_OUTBOX_BYTES: Final = 1 << 20  # past it conflated too; some 2,500 keys, and past it closed
+MAX_COMMANDS: Final = 100
+MAX_WAITING_BYTES: Final = 1 << 20  # of all of them: ten times 400 ARNs of 160 characters
+_STRING_BYTES: Final = 64  # of a string, besides its characters, and of its place in a list
+
+
+class Tally(Struct):
+    """Status frames that left as they came, and entries that slow clients were only told of."""
+
+    frames: int = 0
+    skipped: int = 0
 
 
 class Session:
     """One client. `place`: every matching entry up to there was sent, or waits in the outbox."""
 
-    def __init__(self, epoch: str, max_events: int = MAX_OUTBOX_EVENTS) -> None:
+    __slots__ = (
+        "_epoch",
+        "_limits",
+        "_outbox",
+        "_waiting_bytes",
+        "_wanted",
+        "commands",
+        "is_live",
+        "is_paused",
+        "place",
+        "tally",
+        "watch",
+    )
+
+    def __init__(self, epoch: str, limits: Limits) -> None:
         self.watch: dict[str, int] = {}
         """Each pattern, and the place after which all that matches it has been told."""
         self.place = 0
         self.is_live = False
         self.is_paused = False
         self.commands: deque[Subscribe | Unsubscribe] = deque()
+        self._waiting_bytes = 0  # of the commands
         self._epoch = epoch
+        self._limits = limits
+        self.tally = Tally()
+        """Where what goes out is counted; the hub gives all its clients the same one."""
         self._wanted: set[str] = set()  # what is watched once the commands have been served
-        self._outbox = Outbox(max_events)
+        self._outbox = Outbox(limits)
 
     def admit(self, request: Subscribe | Unsubscribe) -> None:
         """Queue a request; they are served one after another.
@@ -38,15 +66,22 @@ class Session:
         """
         if len(self.commands) >= MAX_COMMANDS:
             raise TooMany(f"more than {MAX_COMMANDS} requests wait to be served")
+        size = _bytes_of(request)
+        if self._waiting_bytes + size > MAX_WAITING_BYTES:
+            raise TooMany("too many patterns wait to be served")
         if isinstance(request, Unsubscribe):
             self._wanted.difference_update(request.watch)
         else:
-            if len(self._wanted.union(request.watch)) > messages.MAX_WATCHES:
-                raise BadRequest(
-                    "too_many_watches", f"at most {messages.MAX_WATCHES} patterns", request.id
-                )
+            most = self._limits.watches
+            if len(self._wanted.union(request.watch)) > most:
+                raise BadRequest("too_many_watches", f"at most {most} patterns", request.id)
             self._wanted.update(request.watch)
         self.commands.append(request)
+        self._waiting_bytes += size
+
+    def served(self) -> None:
+        """The first of the requests has been served."""
+        self._waiting_bytes -= _bytes_of(self.commands.popleft())
 
     def begin(self, patterns: Iterable[str], after: int) -> None:
         """All that matches these patterns is told from a place on."""
@@ -57,6 +92,11 @@ class Session:
         """These patterns are watched no longer."""
         for pattern in patterns:
             self.watch.pop(pattern, None)
+
+    def told_of(self) -> set[str]:
+        """Every pattern that the client is told of, or will be by requests that wait."""
+        waiting = (each.watch for each in self.commands if isinstance(each, Subscribe))
+        return set(self.watch).union(*waiting)
 
     def was_told(self, entry: Entry) -> bool:
         """Whether an entry up to the client's place went out already, by a pattern it watches."""
@@ -74,6 +114,8 @@ class Session:
         if self.is_paused or not self._outbox:
             return b""
         frames, skipped, first_place = self._outbox.empty()
+        self.tally.frames += len(frames)
+        self.tally.skipped += skipped
         if skipped:
             # Said first, and from where: a cursor must not promise what comes after it.
             notice = messages.skipped(skipped, cursor(self._epoch, first_place - 1))
@@ -97,15 +139,22 @@ class Session:
     @property
     def is_overrun(self) -> bool:
         """Even the newest per key is too much: the client must be closed as too slow."""
-        return self._outbox.is_conflated and self._outbox.size_bytes > MAX_OUTBOX_BYTES
+        return self._outbox.is_conflated and self._outbox.size_bytes > self._limits.outbox_bytes
+
+
+def _bytes_of(request: Subscribe | Unsubscribe) -> int:
+    since = request.since or "" if isinstance(request, Subscribe) else ""
+    return len(since) + sum(_STRING_BYTES + len(pattern) for pattern in request.watch)
 
 
 class Outbox:
     """Entries that wait for one client, in order of place; conflated past its bound."""
 
-    def __init__(self, max_events: int) -> None:
+    __slots__ = ("_entries", "_first_place", "_limits", "_newest", "_skipped", "size_bytes")
+
+    def __init__(self, limits: Limits) -> None:
         self.size_bytes = 0
-        self._max_events = max_events
+        self._limits = limits
         self._entries: list[Entry] = []
         self._newest: dict[str, Entry] | None = None  # once conflated: by key, in order of place
         self._skipped = 0
@@ -128,7 +177,8 @@ class Outbox:
             return
         self._entries.append(entry)
         self.size_bytes += len(entry.frame)
-        if len(self._entries) > self._max_events or self.size_bytes > MAX_OUTBOX_BYTES:
+        limits = self._limits
+        if len(self._entries) > limits.outbox_events or self.size_bytes > limits.outbox_bytes:
             waiting, self._entries, self.size_bytes = self._entries, [], 0
             self._newest = {}
             for each in waiting:

@@ -49,3 +49,19 @@ def matching(event: Event) -> tuple[str, ...]:
 def single_executions(patterns: Iterable[str]) -> frozenset[str]:
     """Those patterns that name one execution: a snapshot tells these in full."""
     return frozenset(pattern for pattern in patterns if pattern.startswith("execution:"))
+
+
+def covering(pattern: str) -> tuple[str, ...]:
+    """The patterns, beside `*`, of which each allows this one, which has been checked.
+
+    An execution's ARN tells its name and its machine's type ("Actions, resources, and condition
+    keys for AWS Step Functions"):
+    `arn:<partition>:states:<region>:<account>:execution:<machine>:<name>` or
+    `arn:<partition>:states:<region>:<account>:express:<machine>:<name>:<run>`.
+    """
+    kind, _, what = pattern.partition(":")
+    if kind != "execution" or not what.startswith("arn:"):
+        return (pattern,)
+    parts = what.split(":")
+    machine = "express" if parts[5] == "express" else "standard"
+    return (pattern, f"execution:{parts[7]}", f"machine:{machine}")

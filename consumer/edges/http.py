@@ -1,7 +1,7 @@
 """What the consumer's port answers besides WebSockets: dashboard, health, readiness. GET only."""
 
 import mimetypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from importlib.resources import files
 from typing import Final
@@ -15,14 +15,16 @@ from consumer import __version__
 
 _JSON: Final = "application/json"
 _TEXT: Final = "text/plain; charset=utf-8"
+PROBES: Final = frozenset({"/healthz", "/readyz"})  # whoever asks, and however often
 _ROUTES: Final = {"/": "index.html", "/favicon.ico": "favicon.svg"}  # beside /dashboard/<file>
 
 
 class Site:
     """Answers plain HTTP requests from memory; the files are read once, at the start."""
 
-    def __init__(self, rest_url: str | None, is_ready: Callable[[], bool]) -> None:
-        self._is_ready = is_ready
+    def __init__(self, rest_url: str | None, missing: Callable[[], Sequence[str]]) -> None:
+        """`missing` names what keeps us from being ready."""
+        self._missing = missing
         config = msgspec.json.encode({"rest_url": rest_url, "version": __version__})
         self._pages: dict[str, tuple[str, bytes]] = {"/config.json": (_JSON, config)}
         for file in files("consumer.dashboard").iterdir():
@@ -48,9 +50,10 @@ class Site:
         if path == "/healthz":
             return self._response(HTTPStatus.OK, _TEXT, b"ok\n")
         if path == "/readyz":
-            if self._is_ready():
-                return self._response(HTTPStatus.OK, _TEXT, b"ready\n")
-            return self._response(HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, b"not ready\n")
+            if missing := self._missing():
+                text = f"not ready: {', '.join(missing)}\n".encode()
+                return self._response(HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, text)
+            return self._response(HTTPStatus.OK, _TEXT, b"ready\n")
         if path in self._pages:
             return self._response(HTTPStatus.OK, *self._pages[path])
         return self._response(HTTPStatus.NOT_FOUND, _TEXT, b"nothing here\n")

@@ -6,22 +6,22 @@ One timer for all clients' heartbeats and pings, one for what hangs; none per cl
 import asyncio
 import contextlib
 import random
-import re
+import time
+from functools import partial
 from typing import Final
-
-from websockets.http11 import Request
 
 from consumer.core import messages
 from consumer.core.messages import CloseCode
-from consumer.edges import websocket
+from consumer.edges.acceptor import BACKLOG, Acceptor
+from consumer.edges.door import Door
 from consumer.edges.http import Site
+from consumer.edges.stream import CLOSE_S
 from consumer.edges.websocket import Connection
 from consumer.hub import Hub
 from consumer.pipeline import Counts
 
 RETRY_MS: Final = (500, 3_000)  # spreads the reconnects after a drain
 SWEEP_S: Final = 1.0
-_LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 class Server:
@@ -32,27 +32,32 @@ class Server:
         hub: Hub,
         site: Site,
         counts: Counts,
+        door: Door,
         *,
         epoch: str,
         heartbeat_s: float,
-        origins: frozenset[str] = frozenset(),
     ) -> None:
         self.hub = hub
         self.site = site
         self.counts = counts
+        self.door = door
         self.epoch = epoch
         self.heartbeat_s = heartbeat_s
         self.is_draining = False
         self.connections: set[Connection] = set()
-        self._origins = origins
+        self._listener: asyncio.Server | Acceptor
         self._all_gone: asyncio.Event | None = None
 
     async def listen(self, host: str, port: int) -> int:
         """Begin to accept; returns the port, which the system chooses where it was 0."""
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(self), host, port, backlog=4096
-        )
-        bound: int = self._server.sockets[0].getsockname()[1]
+        if (certificates := self.door.certificates) is None:
+            self._listener = await asyncio.get_running_loop().create_server(
+                lambda: Connection(self), host, port, backlog=BACKLOG
+            )
+        else:
+            self._listener = Acceptor(self.door, certificates, partial(Connection, self))
+            await self._listener.listen(host, port)
+        bound: int = self._listener.sockets[0].getsockname()[1]
         return bound
 
     async def beat(self) -> None:
@@ -64,52 +69,35 @@ class Server:
                 connection.ping()
 
     async def sweep(self) -> None:
-        """Close what hangs, for ever: half-open handshakes, stalled readers, endless closings."""
+        """Close, for ever: half-open handshakes, stalled readers, endless closings, old grants."""
         while True:
             await asyncio.sleep(SWEEP_S)
-            now = asyncio.get_running_loop().time()
+            now, clock_s = asyncio.get_running_loop().time(), time.time()
+            self.door.sweep(now)
             for connection in list(self.connections):
-                connection.check(now)
+                connection.check(now, clock_s)
 
     async def drain(self) -> None:
         """Accept no more, tell every client when to come back, and close."""
         self.is_draining = True
-        self._server.close()
+        self._listener.close()
+        for visitor in list(self.door.half_open):
+            visitor.abort()
         for connection in list(self.connections):
-            if connection in self.hub.clients:
-                retry_ms = random.randint(*RETRY_MS)  # noqa: S311  # a spread, no secret
-                connection.write(messages.draining(retry_ms))
-                connection.close(CloseCode.DRAINING, "draining")
-            else:  # it has said nothing yet
-                connection.abort()
+            retry_ms = random.randint(*RETRY_MS)  # noqa: S311  # a spread, no secret
+            connection.write(messages.draining(retry_ms))
+            connection.close(CloseCode.DRAINING, "draining")
         if self.connections:
             self._all_gone = asyncio.Event()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._all_gone.wait(), websocket.CLOSE_S)
+                await asyncio.wait_for(self._all_gone.wait(), CLOSE_S)
         for connection in list(self.connections):
             connection.abort()
 
     def dismiss(self, connection: Connection) -> None:
         """Forget a connection that is closed."""
         self.connections.discard(connection)
+        self.door.half_open.pop(connection, None)
         self.hub.dismiss(connection)
         if self._all_gone is not None and not self.connections:
             self._all_gone.set()
-
-    def allows(self, request: Request) -> bool:
-        """Whether a browser's page may connect: our own, or one that a setting names.
-
-        A page of another site could otherwise watch through its visitor's browser. The page's own
-        origin counts on loopback names only, or a name that points here would do (DNS rebinding).
-        """
-        origins = request.headers.get_all("Origin")
-        if not origins:
-            return True  # programs send none
-        hosts = request.headers.get_all("Host")
-        if len(origins) != 1 or len(hosts) != 1:
-            return False
-        if origins[0] in self._origins:
-            return True
-        scheme, _, authority = origins[0].partition("://")
-        name = re.sub(r":[0-9]+$", "", authority)
-        return scheme == "http" and authority == hosts[0] and name in _LOOPBACK_NAMES

@@ -9,13 +9,14 @@ import logging
 import time
 import uuid
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from botocore.exceptions import ClientError
 from msgspec import Struct
 
 from consumer.edges import aws
 from consumer.edges.batches import MAX_BATCH, Batches
+from consumer.pipeline import Counts
 from consumer.ports import Message, SourceUnavailable
 
 if TYPE_CHECKING:
@@ -26,8 +27,17 @@ log = logging.getLogger(__name__)
 HOLD_S: Final = 600.0  # the longest that a message is kept invisible while it waits for the log
 ATTEMPT_S: Final = 240.0  # SQS knows an attempt for 5 minutes (ReceiveMessage's API reference)
 SETTLE_S: Final = 1.0  # for what is in hand to be appended and deleted; it takes milliseconds
-_WAITING: Final = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed")
-_IN_FLIGHT: Final = "ApproximateNumberOfMessagesNotVisible"
+_BACKLOG: Final = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesDelayed",
+    "ApproximateNumberOfMessagesNotVisible",
+)
+_ATTRIBUTES: Final = (
+    "ApproximateReceiveCount",
+    "MessageGroupId",
+    "SentTimestamp",
+    "AWSTraceHeader",
+)
 
 
 class _Held(Struct):
@@ -36,6 +46,14 @@ class _Held(Struct):
     message: Message
     since_s: float
     extended_s: float
+
+
+class Backlog(NamedTuple):
+    """What SQS says is in a queue, approximately, whoever has it in hand."""
+
+    visible: int
+    delayed: int
+    in_flight: int
 
 
 class SqsQueue:
@@ -50,12 +68,15 @@ class SqsQueue:
         *,
         poll_wait_s: int,
         visibility_s: int,
+        counts: Counts | None = None,
     ) -> None:
         self.name = name
-        self.has_answered = False
+        self.answered_s: float | None = None
+        """When it last answered a poll, by the monotonic clock."""
         self._url = url
         self._polls = polls
         self._calls = calls
+        self._counts = Counts() if counts is None else counts
         self._poll_wait_s = poll_wait_s
         self._visibility_s = visibility_s
         self._held: dict[str, _Held] = {}
@@ -75,18 +96,17 @@ class SqsQueue:
             answer = await self._polls.receive_message(
                 QueueUrl=self._url,
                 MaxNumberOfMessages=MAX_BATCH,
-                WaitTimeSeconds=self._poll_wait_s if self.has_answered else 0,
+                WaitTimeSeconds=self._poll_wait_s if self.answered_s is not None else 0,
                 VisibilityTimeout=self._visibility_s,
-                MessageSystemAttributeNames=["ApproximateReceiveCount", "MessageGroupId"],
+                MessageSystemAttributeNames=_ATTRIBUTES,
                 **({"ReceiveRequestAttemptId": attempt} if attempt else {}),  # type: ignore[arg-type]
             )
             received = [_message(raw) for raw in answer.get("Messages", ())]
         except aws.FAILURES as error:
             if attempt and _may_have_answered(error):
                 self._unanswered.append((begun_s, attempt))
-            raise SourceUnavailable(aws.name_of(error)) from error
-        self.has_answered = True
-        now_s = time.monotonic()
+            raise _unavailable(error) from error
+        self.answered_s = now_s = time.monotonic()
         for message in received:
             self._held[message.receipt_handle] = _Held(message, now_s, now_s)
         return received
@@ -126,21 +146,23 @@ class SqsQueue:
         message within a minute of its sending (GetQueueAttributes' API reference): who infers
         something from silence waits for longer than that first. Raises `SourceUnavailable`.
         """
-        try:
-            answer = await self._calls.get_queue_attributes(
-                QueueUrl=self._url, AttributeNames=[*_WAITING, _IN_FLIGHT]
-            )
-            counted = answer["Attributes"]
-            waiting = sum(int(counted[name]) for name in _WAITING)
-            in_flight = int(counted[_IN_FLIGHT])
-        except aws.FAILURES as error:
-            raise SourceUnavailable(aws.name_of(error)) from error
+        left = await self.backlog()
         in_hand = set(self._held)
-        if waiting or in_flight > len(in_hand):
+        if left.visible or left.delayed or left.in_flight > len(in_hand):
             return False
         if in_hand:
             await asyncio.sleep(SETTLE_S)
         return in_hand.isdisjoint(self._held)
+
+    async def backlog(self) -> Backlog:
+        """What is in the queue. One request; raises `SourceUnavailable`."""
+        try:
+            answer = await self._calls.get_queue_attributes(
+                QueueUrl=self._url, AttributeNames=_BACKLOG
+            )
+            return Backlog(*(int(answer["Attributes"][name]) for name in _BACKLOG))
+        except aws.FAILURES as error:
+            raise _unavailable(error) from error
 
     async def close(self, timeout_s: float) -> None:
         """Send the deletes that are pending, then give back what is still in hand."""
@@ -175,12 +197,14 @@ class SqsQueue:
             )
             again, stale = _failed(answer, batch)
         except aws.FAILURES as error:
+            self._counts["delete_errors", self.name] += 1
             log.warning("delete failed; trying again", extra=self._told(batch, error))
             return batch
         for message in batch:
             if message not in again:  # it is gone; or stale, and the queue redelivers it
                 self._let_go(message)
         if stale:
+            self._counts["receipts_expired", self.name] += len(stale)
             log.info(
                 "receipt handles had expired", extra={"queue": self.name, "messages": len(stale)}
             )
@@ -207,6 +231,7 @@ class SqsQueue:
             )
             _, stale = _failed(answer, batch)
         except aws.FAILURES as error:
+            self._counts["visibility_errors", self.name] += 1
             log.warning("visibility was not changed", extra=self._told(batch, error))
             return
         for message in stale:  # another has it, or it is gone
@@ -219,14 +244,23 @@ class SqsQueue:
         return {"queue": self.name, "messages": len(batch), "reason": aws.name_of(error)}
 
 
+def _unavailable(error: BaseException) -> SourceUnavailable:
+    return SourceUnavailable(aws.name_of(error), aws.kind_of(error))
+
+
 def _message(raw: Any) -> Message:
     attributes = raw.get("Attributes", {})
+    # In milliseconds since 1970 (SQS' API reference, "Message"); only for a metric, so it fails
+    # no poll.
+    sent = attributes.get("SentTimestamp", "")
     return Message(
         id=raw["MessageId"],
         body=raw["Body"],
         receipt_handle=raw["ReceiptHandle"],
         group=attributes.get("MessageGroupId"),
         receive_count=int(attributes.get("ApproximateReceiveCount", 1)),
+        sent_ms=int(sent) if sent.isdecimal() else None,
+        trace=attributes.get("AWSTraceHeader"),
     )
 
 

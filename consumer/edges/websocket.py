@@ -6,18 +6,17 @@ once per event and written as they are (docs/architecture.md says what that is w
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import time
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.frames import Frame, Opcode
-from websockets.http11 import Request, Response
-from websockets.protocol import CLOSING, OPEN
-from websockets.server import ServerProtocol
-from websockets.typing import Subprotocol
+from websockets.http11 import Request
+from websockets.protocol import CONNECTING, OPEN
 
 from consumer.core import messages, watch
+from consumer.core.grant import EVERYTHING, Grant
 from consumer.core.messages import (
     BadRequest,
     CloseCode,
@@ -26,81 +25,62 @@ from consumer.core.messages import (
     TooMany,
     Unreadable,
 )
-from consumer.core.session import Session
+from consumer.edges import bearer, handshake
+from consumer.edges.addresses import Address
+from consumer.edges.stream import CLOSE_S, Stream
+from consumer.edges.tokens import KeysUnavailable, TokenRefused, Verifier
+from consumer.hub import INTERNAL_ERROR
 
 if TYPE_CHECKING:
     from consumer.edges.server import Server
 
-PATH: Final = "/v1/status"
-HANDSHAKE_S: Final = 10.0
-CLOSE_S: Final = 5.0  # for the client's half of the closing handshake
+log = logging.getLogger(__name__)
+
 MAX_UNANSWERED: Final = 3
 STALLED_S: Final = 30.0  # a socket that takes nothing for so long is closed as too slow
-WRITE_BUFFER_BYTES: Final = 64 * 1024  # past it the outbox takes over: 10,000 stuck ≈ 640 MB
-
-# The library tells of every connection at INFO; we count them.
-_library_log = logging.getLogger("consumer.websockets")
-_library_log.setLevel(logging.ERROR)
+MAX_REASON_BYTES: Final = 123  # a control frame holds 125, two of them the code (RFC 6455, 5.5)
 
 
-class Connection(asyncio.Protocol):
-    """One client's connection; the hub's `Client`."""
+class Connection(Stream):
+    """One client's connection; the hub's `Client` once it is admitted."""
 
-    __slots__ = (
-        "_drained",
-        "_fragments",
-        "_protocol",
-        "_server",
-        "_since",
-        "_transport",
-        "_unanswered",
-        "session",
-    )
+    __slots__ = ("_drained", "_pieces", "_text", "_unanswered")
 
-    def __init__(self, server: "Server") -> None:
-        self.session = Session(server.epoch)
-        self._server = server
-        self._protocol = _Protocol(
-            max_size=messages.MAX_MESSAGE_BYTES,
-            select_subprotocol=_select_subprotocol,
-            logger=_library_log,
-        )
-        self._since = asyncio.get_running_loop().time()  # of what `check` would end
+    def __init__(self, server: "Server", since: float = 0.0) -> None:
+        super().__init__(server, since)
         self._unanswered = 0  # pings since it last said anything
-        self._fragments: list[bytes] = []
+        self._text = b""  # of a message in fragments, so far
+        self._pieces = 0
         self._drained: asyncio.Future[None] | None = None
 
-    # asyncio.Protocol
+    # asyncio.Protocol; see also `Stream`.
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+    def _begin(self, peer: Address, now: float) -> None:
+        super()._begin(peer, now)
         self._server.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self in self._server.hub.clients:  # not so for plain HTTP
+        if self not in self._server.connections:  # never let in, or known already
+            return
+        if self._task is not None:
+            self._task.cancel()
+        if self in self._server.hub.clients:
             self._server.counts["connections_closed", self._closed_by()] += 1
+            self._server.door.leave(self._bucket)
         self._server.dismiss(self)
         if self._drained is not None and not self._drained.done():
             self._drained.set_exception(ConnectionResetError())
 
-    def data_received(self, data: bytes) -> None:
-        self._protocol.receive_data(data)
-        self._pump()
-
-    def eof_received(self) -> None:
-        self._protocol.receive_eof()
-        self._pump()
-
     def pause_writing(self) -> None:
         self.session.is_paused = True
-        self._since = asyncio.get_running_loop().time()
+        if self._grant is not None:
+            self._since = asyncio.get_running_loop().time()
         self._transport.pause_reading()  # or what it asks for would pile up
 
     def resume_writing(self) -> None:
         self.session.is_paused = False
         self._unanswered = 0  # the ping stood in line behind what has only now been taken
-        self._transport.resume_reading()
+        self._read_on()
         self.flush()
         if self._drained is not None and not self.session.is_paused and not self._drained.done():
             self._drained.set_result(None)
@@ -114,22 +94,23 @@ class Connection(asyncio.Protocol):
             self.close(CloseCode.TOO_SLOW, "too slow; reconnect with your cursor")
 
     def write(self, frame: bytes) -> None:
-        if self._protocol.state is OPEN:
+        if self._wire.state is OPEN:
             self._transport.write(frame)
             self._server.counts["bytes_sent", ""] += len(frame)
 
     async def drained(self) -> None:
-        if self.session.is_paused and self._protocol.state is OPEN:
+        if self.session.is_paused and self._wire.state is OPEN:
             self._drained = asyncio.get_running_loop().create_future()
             await self._drained
-        if self._protocol.state is not OPEN:
+        if self._wire.state is not OPEN:
             raise ConnectionResetError
 
     def close(self, code: int, reason: str) -> None:
-        if self._protocol.state is OPEN:
-            self._protocol.send_close(code, reason)
+        if self._wire.state is OPEN:
+            short = reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
+            self._wire.send_close(code, short)
             self._since = asyncio.get_running_loop().time()
-            self._pump()
+            self._send()
 
     # The server's side.
 
@@ -139,90 +120,121 @@ class Connection(asyncio.Protocol):
         Several, for a ping stands in line behind all that the network and the client's own
         buffers hold: 6 MB, read within three heartbeats of 20 s, is 100 kB/s.
         """
-        if self._protocol.state is not OPEN or self.session.is_paused:
+        if self._grant is None or self._wire.state is not OPEN or self.session.is_paused:
             return
         if self._unanswered >= MAX_UNANSWERED:
             self.close(CloseCode.TOO_SLOW, "no answer to pings; reconnect with your cursor")
             return
         self._unanswered += 1
-        self._protocol.send_ping(b"")
-        self._pump()
+        self._wire.send_ping(b"")
+        self._send()
 
-    def check(self, now: float) -> None:
-        """End what has hung for too long."""
+    def check(self, now: float, clock_s: float) -> None:
+        """End what has hung for too long, and who may watch no longer (seconds since 1970)."""
         waited = now - self._since
-        if self._protocol.state is OPEN:
-            if self.session.is_paused and waited > STALLED_S:
-                self.close(CloseCode.TOO_SLOW, "too slow; reconnect with your cursor")
-        elif waited > (CLOSE_S if self._protocol.state is CLOSING else HANDSHAKE_S):
-            self.abort()
+        state = self._wire.state
+        if self._grant is None and state in (CONNECTING, OPEN):
+            if waited > self._server.door.limits.handshake_s:
+                if not self._is_ending:
+                    self._server.door.refuse("handshake_time")
+                self.abort()
+        elif state is not OPEN:
+            if waited > CLOSE_S:
+                self.abort()
+        elif self._grant is not None and self._grant.has_expired(clock_s):
+            self.close(CloseCode.TOKEN, "the token has expired")
+        elif self.session.is_paused and waited > STALLED_S:
+            self.close(CloseCode.TOO_SLOW, "too slow; reconnect with your cursor")
 
-    def abort(self) -> None:
-        """Drop the connection, whatever it is doing."""
-        self._transport.abort()
+    # What is said on the wire.
 
     def _pump(self) -> None:
-        """Act on what the library has parsed, and write what it has to say."""
-        for event in self._protocol.events_received():
+        waiting = self._wire.events_received()
+        for number, event in enumerate(waiting, 1):
             if isinstance(event, Request):
-                if (refusal := self._open(event)) is not None:
-                    # Written by ourselves: the library may have failed over what came behind.
-                    self._transport.write(refusal.serialize())
-                    self._transport.close()
-                    return
-            elif isinstance(event, Frame) and self._protocol.state is OPEN:
+                self._wire.events[:0] = waiting[number:]
+                self._answer(event)
+                return
+            if isinstance(event, Frame) and self._wire.state is OPEN:
                 self._receive(event)
+            if self._task is not None:  # what was said after a token is judged by that token
+                self._wire.events[:0] = waiting[number:]
+                return
         self._send()
 
-    def _send(self) -> None:
-        for data in self._protocol.data_to_send():
-            if data:
-                self._transport.write(data)
-            else:  # the library's sign for the end of the stream
-                self._since = asyncio.get_running_loop().time()
-                self._transport.close()
+    # The handshake.
 
-    def _open(self, request: Request) -> Response | None:
-        """Answer the one request of a connection; a response that is returned ends it."""
-        try:
-            parts = urlsplit(request.path)
-        except ValueError:
-            return self._protocol.reject(HTTPStatus.BAD_REQUEST, "not an address\n")
-        if parts.path != PATH:
-            return self._server.site.respond(request, parts.path)
-        response = self._handshake(request)
+    def _answer(self, request: Request) -> None:
+        now = asyncio.get_running_loop().time()
+        response = handshake.answer(self._server, self._wire, request, self._peer, now)
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-            return response
-        self._protocol.send_response(response)
+            self._reply(response)
+            return
+        self._bucket = self._server.door.counted_as(self._peer, request.headers)
+        self._wire.send_response(response)
         self._send()
+        self._authorise(request, urlsplit(request.path).query)
+
+    def _authorise(self, request: Request, query: str) -> None:
+        """Admit whoever may watch; close whoever may not."""
+        fields = parse_qs(query)
+        verifier = self._server.door.verifier
+        try:
+            bearer.refuse_in_address(fields)
+            if verifier is None:
+                self._admit(EVERYTHING, fields)
+                return
+            token = bearer.token_in(request.headers)
+        except TokenRefused as error:
+            self._server.door.refuse("token")
+            self.close(CloseCode.TOKEN, str(error))
+            return
+        self._hold(self._log_in(verifier, token, fields))
+
+    async def _log_in(self, verifier: Verifier, token: str, fields: dict[str, list[str]]) -> None:
+        grant = await self._verify(verifier, token)
+        if grant is None:
+            self._server.door.refuse("token")
+        elif self._wire.state is OPEN:
+            self._admit(grant, fields)
+        self._resume()
+
+    async def _verify(self, verifier: Verifier, token: str) -> Grant | None:
+        """What the token grants; None where the connection was closed instead."""
+        try:
+            async with asyncio.timeout(self._server.door.limits.handshake_s):
+                grant = await verifier.verify(token)
+        except TokenRefused as error:
+            self.close(CloseCode.TOKEN, f"token refused: {error}")
+        except (KeysUnavailable, TimeoutError):
+            self.close(CloseCode.OVER_CAPACITY, "tokens cannot be verified now; try again")
+        except Exception:
+            log.exception("verifying a token failed; closing its connection")
+            self.close(INTERNAL_ERROR, "internal error")
+        else:
+            if not grant.has_expired(time.time()):
+                return grant
+            self.close(CloseCode.TOKEN, "the token has expired")
+        return None
+
+    def _admit(self, grant: Grant, fields: dict[str, list[str]]) -> None:
+        if not self._server.door.admit(self, self._bucket):
+            self.close(CloseCode.OVER_CAPACITY, "too many viewers; try again later")
+            return
+        self._grant = grant
         self._server.hub.admit(self)
         self._server.counts["connections_opened", ""] += 1
         self.write(messages.welcome(self._server.heartbeat_s))
-        self._subscribe_by(parts.query)
-        return None
+        self._subscribe_by(fields)
 
-    def _handshake(self, request: Request) -> Response:
-        if self._server.is_draining:
-            return self._protocol.reject(HTTPStatus.SERVICE_UNAVAILABLE, "draining\n")
-        if not self._server.allows(request):
-            text = "this page may not connect; name its origin in STATUSWIRE_ORIGINS\n"
-            return self._protocol.reject(HTTPStatus.FORBIDDEN, text)
-        response = self._protocol.accept(request)
-        failed = self._protocol.eof_sent or self._protocol.close_rcvd is not None
-        if failed and response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-            text = "what came behind the request is not valid\n"
-            return self._protocol.reject(HTTPStatus.BAD_REQUEST, text)
-        return response
-
-    def _subscribe_by(self, query: str) -> None:
+    def _subscribe_by(self, fields: dict[str, list[str]]) -> None:
         """Subscribe to what the address asks for, if anything: a bare client need not speak."""
-        fields = parse_qs(query)
         if "watch" not in fields:
             return
         try:
-            messages.check_watch(fields["watch"])
+            messages.check_watch(fields["watch"], self._server.door.limits)
             since = fields["since"][0] if "since" in fields else None
-            self._server.hub.request(self, Subscribe(watch=fields["watch"], since=since))
+            self._subscribe(Subscribe(watch=fields["watch"], since=since))
         except watch.BadWatch as error:
             self.write(messages.failure(BadRequest("bad_watch", str(error))))
             self.close(CloseCode.MALFORMED, "bad watch in the address")
@@ -230,27 +242,33 @@ class Connection(asyncio.Protocol):
             self.write(messages.failure(error))
             self.close(CloseCode.MALFORMED, error.message)
 
+    # The client's messages.
+
     def _receive(self, frame: Frame) -> None:
         self._unanswered = 0  # whatever it says, it is there
-        if frame.opcode in (Opcode.TEXT, Opcode.CONT):
-            if frame.data:  # empty ones are free to send, and would be kept without bound
-                self._fragments.append(bytes(frame.data))
-            if frame.fin:
-                text = b"".join(self._fragments)
-                self._fragments.clear()
-                self._obey(text)
-        elif frame.opcode is Opcode.BINARY:
+        if frame.opcode is Opcode.BINARY:
             self.close(CloseCode.MALFORMED, "messages are text")
+        elif frame.opcode in (Opcode.TEXT, Opcode.CONT):
+            self._pieces += 1
+            most = self._server.door.limits.fragments
+            if self._pieces > most:
+                self.close(CloseCode.MALFORMED, f"more than {most} fragments")
+                return
+            self._text += frame.data
+            if frame.fin:
+                text, self._text, self._pieces = self._text, b"", 0
+                self._obey(text)
 
     def _obey(self, text: bytes) -> None:
         self._server.counts["messages_from_clients", ""] += 1
         try:
-            request = messages.decode(text)
+            request = messages.decode(text, self._server.door.limits)
             if isinstance(request, messages.Ping):
                 self.write(messages.pong(request.id))
             elif isinstance(request, Token):
-                refusal = BadRequest("no_token_needed", "this server asks for none", request.id)
-                self.write(messages.failure(refusal))
+                self._renew(request)
+            elif isinstance(request, Subscribe):
+                self._subscribe(request)
             else:
                 self._server.hub.request(self, request)
         except Unreadable as error:
@@ -260,23 +278,30 @@ class Connection(asyncio.Protocol):
         except BadRequest as error:
             self.write(messages.failure(error))
 
+    def _subscribe(self, request: Subscribe) -> None:
+        if self._grant is None or self._grant.refused(request.watch):
+            self.close(CloseCode.FORBIDDEN, "the token does not cover this watch")
+        else:
+            self._server.hub.request(self, request)
+
+    def _renew(self, request: Token) -> None:
+        verifier = self._server.door.verifier
+        if verifier is None:
+            raise BadRequest("no_token_needed", "this server asks for none", request.id)
+        self._hold(self._replace_grant(verifier, request))
+
+    async def _replace_grant(self, verifier: Verifier, request: Token) -> None:
+        grant = await self._verify(verifier, request.token)
+        if grant is not None and self._wire.state is OPEN:
+            if grant.refused(self.session.told_of()):
+                self.close(CloseCode.FORBIDDEN, "the new token does not cover what is watched")
+            else:
+                self._grant = grant
+                self.write(messages.renewed(request.id, grant.expires_s or 0.0))
+        self._resume()
+
     def _closed_by(self) -> str:
         """The code that we closed with; `client` where it began, `none` where nobody said one."""
-        if self._protocol.close_rcvd_then_sent:
+        if self._wire.close_rcvd_then_sent:
             return "client"
-        return str(self._protocol.close_sent.code) if self._protocol.close_sent else "none"
-
-
-class _Protocol(ServerProtocol):
-    """The library's, with the contract's close code for what is too large."""
-
-    def fail(self, code: int, reason: str = "") -> None:
-        if code == 1009:  # RFC 6455: message too big
-            code, reason = CloseCode.MALFORMED, f"larger than {messages.MAX_MESSAGE_BYTES} bytes"
-        super().fail(code, reason)
-
-
-def _select_subprotocol(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    """Ours, where it is offered; a `bearer.…` beside it carries a token and is never selected."""
-    ours = Subprotocol(messages.SUBPROTOCOL)
-    return ours if ours in offered else None
+        return str(self._wire.close_sent.code) if self._wire.close_sent else "none"

@@ -17,9 +17,10 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 from consumer.core import entries, events, messages, watch
+from consumer.core.limits import Limits
 from consumer.core.messages import BadRequest, Unreadable
 from consumer.core.watch import BadWatch
-from consumer.edges import websocket
+from consumer.edges import handshake
 from infra.local.models import Model
 from lambdas.watch_tokens import app as watch_tokens
 from tests.contract import trace
@@ -137,7 +138,7 @@ def test_the_document_hangs_together() -> None:
         resolver.lookup(reference)
     assert ASYNCAPI["asyncapi"].startswith("3.0.")
     assert ASYNCAPI["info"].keys() >= {"title", "version"}
-    assert CHANNEL["address"] == websocket.PATH
+    assert CHANNEL["address"] == handshake.PATH
     assert CHANNEL["bindings"]["ws"]["query"]["properties"].keys() == {"watch", "since"}
     assert CHANNEL["messages"].keys() == MESSAGES.keys()
     assert len(FROM_SERVER) + len(FROM_CLIENT) == len(MESSAGES)
@@ -154,8 +155,8 @@ def test_enumerations_and_limits_are_those_of_the_code() -> None:
     assert set(FROM_CLIENT) == {kind.__struct_config__.tag for kind in get_args(messages.Request)}
     assert [each["code"] for each in CHANNEL["x-close-codes"]] == list(messages.CloseCode)
     assert CHANNEL["x-limits"] == {
-        "client_message_bytes": messages.MAX_MESSAGE_BYTES,
-        "watches_per_client": messages.MAX_WATCHES,
+        "client_message_bytes": Limits().message_bytes,
+        "watches_per_client": Limits().watches,
         "snapshot_frame_bytes": messages.MAX_SNAPSHOT_BYTES,
         "event_bytes": events.MAX_EVENT_BYTES,
     }
@@ -167,7 +168,7 @@ def test_error_codes_are_those_of_the_code() -> None:
     told = {code for text in sources for code in re.findall(r'BadRequest\(\s*"(\w+)"', text)}
     for refused in (b'{"op":"subscribe"}', b'{"op":"subscribe","watch":[]}'):
         with pytest.raises(BadRequest) as refusal:
-            messages.decode(refused)
+            messages.decode(refused, Limits())
         told.add(refusal.value.code)
     assert told == set(SCHEMAS["errorCode"]["enum"])
 
@@ -221,7 +222,7 @@ def _is_event(body: dict[str, Any]) -> bool:
 
 def _is_message(body: dict[str, Any]) -> bool:
     try:
-        return bool(messages.decode(json.dumps(body).encode()))
+        return bool(messages.decode(json.dumps(body).encode(), Limits()))
     except (BadRequest, Unreadable):
         return False
 

@@ -15,6 +15,7 @@ import yaml
 
 from consumer.core import events, messages
 from consumer.core.events import Event
+from consumer.core.limits import Limits
 from consumer.core.session import Session
 from consumer.hub import Hub
 from consumer.ports import StatusLog
@@ -33,7 +34,7 @@ class RecordingClient:
     """A `Client` that keeps the frames it gets, and whose socket can be full."""
 
     def __init__(self, epoch: str, outbox: int = 256) -> None:
-        self.session = Session(epoch, outbox)
+        self.session = Session(epoch, Limits(outbox_events=outbox))
         self.frames: list[dict[str, Any]] = []
         self.closed_with: int | None = None
         self._took_more = asyncio.Event()
@@ -197,7 +198,7 @@ class Player:
 
     async def _send(self, what: dict[str, dict[str, Any]]) -> None:
         for name, message in what.items():
-            request = messages.decode(msgspec.json.encode(self._concrete(message)))
+            request = messages.decode(msgspec.json.encode(self._concrete(message)), Limits())
             assert isinstance(request, messages.Subscribe | messages.Unsubscribe)
             self.hub.request(self.clients[name], request)
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.core import messages
+from consumer.core.limits import Limits
 from consumer.core.messages import BadRequest, Ping, Subscribe, Token, Unreadable, Unsubscribe
 from tests.core.examples import message
 
@@ -28,7 +29,7 @@ from tests.core.examples import message
 )  # fmt: skip
 def test_messages_of_the_contract(text: dict[str, Any], request_: messages.Request) -> None:
     """Each op; fields that we do not know are left alone."""
-    assert messages.decode(json.dumps(text).encode()) == request_
+    assert messages.decode(json.dumps(text).encode(), Limits()) == request_
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ def test_messages_of_the_contract(text: dict[str, Any], request_: messages.Reque
 def test_what_is_no_message_is_unreadable(text: bytes) -> None:
     """It has no id to answer to: the connection is closed."""
     with pytest.raises(Unreadable):
-        messages.decode(text)
+        messages.decode(text, Limits())
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_what_is_no_message_is_unreadable(text: bytes) -> None:
 def test_what_cannot_be_granted_is_answered(text: Any, code: str, id_: str | None) -> None:
     """The error carries the request's id, where it has one that can be repeated."""
     with pytest.raises(BadRequest) as refusal:
-        messages.decode(json.dumps(text).encode())
+        messages.decode(json.dumps(text).encode(), Limits())
     assert (refusal.value.code, refusal.value.id) == (code, id_)
     assert message(messages.failure(refusal.value)) == {
         "op": "error",
@@ -67,6 +68,15 @@ def test_what_cannot_be_granted_is_answered(text: Any, code: str, id_: str | Non
         "code": code,
         "message": str(refusal.value),
     }
+
+
+def test_so_many_patterns_are_looked_at() -> None:
+    """In one request; one more is refused before any is checked."""
+    limits = Limits(watches=3)
+    messages.decode(b'{"op":"subscribe","watch":["*","*","*"]}', limits)
+    with pytest.raises(BadRequest, match="at most 3 patterns") as refusal:
+        messages.decode(b'{"op":"unsubscribe","watch":["x","*","*","*"]}', limits)
+    assert refusal.value.code == "bad_watch"
 
 
 @given(st.binary() | st.text().map(str.encode) | st.dictionaries(
@@ -77,7 +87,7 @@ def test_what_cannot_be_granted_is_answered(text: Any, code: str, id_: str | Non
 def test_nothing_that_a_client_sends_is_another_error(text: bytes) -> None:
     """The two documented errors, or a request."""
     with contextlib.suppress(Unreadable, BadRequest):
-        messages.decode(text)
+        messages.decode(text, Limits())
 
 
 def test_frames_of_the_contract() -> None:
@@ -87,6 +97,11 @@ def test_frames_of_the_contract() -> None:
     assert message(messages.gap("1", "e-1")) == {"op": "gap", "id": "1", "cursor": "e-1"}
     assert message(messages.skipped(2, "e-1")) == {"op": "skipped", "count": 2, "cursor": "e-1"}
     assert message(messages.pong("3")) == {"op": "pong", "id": "3"}
+    assert message(messages.renewed("4", 1_767_225_600.25)) == {
+        "op": "token",
+        "id": "4",
+        "expires": "2026-01-01T00:00:00.250Z",
+    }
     assert message(messages.draining(5)) == {"op": "draining", "retry_ms": 5}
     assert message(messages.heartbeat(None, 1)) == {"op": "heartbeat", "lag_ms": 1}
     assert message(messages.heartbeat("e-1", None)) == {

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.core import messages, session
+from consumer.core import session
+from consumer.core.limits import Limits
 from consumer.core.messages import BadRequest, Subscribe, TooMany, Unsubscribe
 from consumer.core.session import Session
 from tests.contract.trace import decode_frames
@@ -15,7 +16,7 @@ from tests.core import examples
 
 def test_nothing_is_taken_while_the_socket_is_full() -> None:
     """What is offered meanwhile leaves in one write afterwards."""
-    client = Session("e")
+    client = Session("e", Limits())
     client.begin(["*"], 0)
     client.is_live = client.is_paused = True
     first, second = examples.entry(1, examples.step(1)), examples.entry(2, examples.step(2))
@@ -31,8 +32,8 @@ def test_nothing_is_taken_while_the_socket_is_full() -> None:
 
 def test_watches_are_bounded() -> None:
     """The bound counts what is watched and what is still asked for, each pattern once."""
-    client = Session("e")
-    most = [f"execution:{n}" for n in range(messages.MAX_WATCHES)]
+    client = Session("e", Limits(watches=10))
+    most = [f"execution:{n}" for n in range(10)]
     client.admit(Subscribe(most))
     client.admit(Subscribe(most[:5]))
     with pytest.raises(BadRequest) as refusal:
@@ -45,16 +46,36 @@ def test_watches_are_bounded() -> None:
 
 def test_requests_do_not_pile_up() -> None:
     """A client that asks faster than it is served is ended, not stored."""
-    client = Session("e")
+    client = Session("e", Limits())
     for _ in range(session.MAX_COMMANDS):
         client.admit(Unsubscribe(["*"]))
     with pytest.raises(TooMany):
         client.admit(Unsubscribe(["*"]))
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Unsubscribe(["*" * 400] * 225),
+        Subscribe(["*"] * 1_600),
+        Subscribe(["*"], since="9" * 104_000),
+    ],
+    ids=["long", "many", "since"],
+)
+def test_large_requests_do_not_pile_up(request_: Subscribe | Unsubscribe) -> None:
+    """What waits is bounded in bytes too; what was served counts no more."""
+    client = Session("e", Limits())
+    for _ in range(10):
+        client.admit(request_)
+    with pytest.raises(TooMany):
+        client.admit(request_)
+    client.served()
+    client.admit(request_)
+
+
 def test_a_client_that_watches_nothing_has_been_told_nothing() -> None:
     """It may be about to come back to an older cursor: it is not idle, and gets no newer one."""
-    client = Session("e")
+    client = Session("e", Limits())
     client.is_live = True
     assert not client.is_idle
     client.begin(["*"], 5)
@@ -66,9 +87,21 @@ def test_a_client_that_watches_nothing_has_been_told_nothing() -> None:
     assert not client.is_idle
 
 
+def test_what_a_client_is_told_of() -> None:
+    """What it watches, until an `unsubscribe` is served, and what waits to be served."""
+    client = Session("e", Limits())
+    client.begin(["machine:standard"], 5)
+    client.admit(Unsubscribe(["machine:standard"]))
+    client.admit(Subscribe(["*"]))
+    assert client.told_of() == {"machine:standard", "*"}
+    client.end(["machine:standard"])
+    client.commands.clear()
+    assert client.told_of() == set()
+
+
 def test_what_a_pattern_brought_is_known() -> None:
     """From the place on at which the client began to watch it, the older one of two."""
-    client = Session("e")
+    client = Session("e", Limits())
     client.begin(["machine:standard"], 5)
     client.begin(["machine:standard", "machine:express"], 7)
     assert [client.was_told(examples.entry(n, examples.step())) for n in (5, 6)] == [False, True]
@@ -78,18 +111,19 @@ def test_what_a_pattern_brought_is_known() -> None:
 
 def test_too_many_keys_overrun_the_outbox() -> None:
     """Newest per key is bounded too: in bytes."""
-    client = Session("e", max_events=2)
+    limits = Limits(outbox_events=2, outbox_bytes=100_000)
+    client = Session("e", limits)
     client.is_paused = True
     detail = {"pad": "x" * 15_000}
-    for place in range(1, 100):
+    for place in range(1, 10):
         client.offer(examples.entry(place, examples.step(1, run=f"run-{place}", detail=detail)))
-        assert client.is_overrun == (client._outbox.size_bytes > session.MAX_OUTBOX_BYTES)
+        assert client.is_overrun == (client._outbox.size_bytes > limits.outbox_bytes)
     assert client.is_overrun
 
 
 def test_newest_per_key_costs_no_more_than_its_newest() -> None:
     """A key that changes for ever does not overrun the outbox of a client that sleeps."""
-    client = Session("e", max_events=2)
+    client = Session("e", Limits(outbox_events=2))
     client.is_paused = True
     detail = {"pad": "x" * 15_000}
     for place in range(1, 200):
@@ -100,28 +134,29 @@ def test_newest_per_key_costs_no_more_than_its_newest() -> None:
 
 def test_few_large_entries_are_conflated_too() -> None:
     """The bound is in bytes as well; what is dropped counts no more."""
-    client = Session("e")
+    limits = Limits()
+    client = Session("e", limits)
     client.is_paused = True
     size = 0
     for place in range(1, 101):
         event = examples.step(1 + place % 50, detail={"pad": "x" * 15_000})
         client.offer(examples.entry(place, event))
         size += len(examples.entry(place, event).frame)
-        assert client.is_conflating == (size > session.MAX_OUTBOX_BYTES)
+        assert client.is_conflating == (size > limits.outbox_bytes)
         assert not client.is_overrun
     assert client.is_conflating
     client.is_paused = False
     client.take()
     client.is_paused = True
     entry = examples.entry(101, examples.step(detail={"pad": "x" * 15_000}))
-    for _ in range(session.MAX_OUTBOX_BYTES // len(entry.frame)):
+    for _ in range(limits.outbox_bytes // len(entry.frame)):
         client.offer(entry)
         assert not client.is_conflating, "what has left counts no more"
 
 
 def test_late_entries_alone_are_named_too() -> None:
     """Past the bound none of them is the newest of its key: all are skipped, and that is told."""
-    client = Session("e", max_events=2)
+    client = Session("e", Limits(outbox_events=2))
     client.begin(["*"], 0)
     client.is_live = client.is_paused = True
     for place in (1, 2, 3):
@@ -144,7 +179,7 @@ def test_each_matching_entry_is_sent_or_named(arrivals: list[tuple[int, bool, st
 
     And a client that reads again has the newest of every key.
     """
-    client = Session("e", max_events=3)
+    client = Session("e", Limits(outbox_events=3))
     client.is_live = True
     offered: dict[int, tuple[str, bool]] = {}
     got: list[dict[str, object]] = []

@@ -1,8 +1,8 @@
 """A real server on a port of its own, and a real WebSocket client to it."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,12 @@ import msgspec
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from consumer.core.limits import Limits
+from consumer.edges.door import Door
 from consumer.edges.http import Site
 from consumer.edges.server import Server
 from consumer.edges.sqlite_log import SqliteLog
+from consumer.edges.tls import Certificates
 from consumer.hub import Hub
 from consumer.pipeline import Counts
 from tests.edges.test_sqlite_log import make, now_ms
@@ -28,7 +31,7 @@ class Service:
 
     def __init__(self) -> None:
         self.counts = Counts()
-        self.ready = True
+        self.missing: list[str] = []
         self.closing = AsyncExitStack()
 
     @property
@@ -43,25 +46,49 @@ class Service:
         return client
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for what has no event of its own."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 # see above
+            await asyncio.sleep(0.005)
+
+
+async def rest(reader: asyncio.StreamReader) -> bytes:
+    """What comes until the connection ends, however it does."""
+    async with asyncio.timeout(10):
+        try:
+            return await reader.read()
+        except ConnectionError:
+            return b""
+
+
 async def read(client: ClientConnection) -> Any:
     """The next message that the client gets."""
     async with asyncio.timeout(10):
         return msgspec.json.decode(await client.recv())
 
 
-@pytest.fixture
-async def service(tmp_path: Path) -> AsyncIterator[Service]:
+@asynccontextmanager
+async def serving(
+    folder: Path,
+    *,
+    limits: Limits | None = None,
+    certificates: Certificates | None = None,
+    **policy: Any,
+) -> AsyncIterator[Service]:
+    """A service whose door has these limits and this policy."""
     service = Service()
     async with service.closing as closing:
-        service.log = make(tmp_path / "log.db")
+        service.log = make(folder / "log.db")
         await service.log.open()
         closing.push_async_callback(service.log.close)
         service.hub = Hub(service.log, now_ms)
         await service.hub.load()
         closing.push_async_callback(service.hub.close)
-        site = Site("http://127.0.0.1:1/live", lambda: service.ready)
+        site = Site("http://127.0.0.1:1/live", lambda: service.missing)
+        door = Door(limits or Limits(), service.counts, certificates=certificates, **policy)
         service.server = Server(
-            service.hub, site, service.counts, epoch=service.log.epoch, heartbeat_s=0.2
+            service.hub, site, service.counts, door, epoch=service.log.epoch, heartbeat_s=0.2
         )
         service.port = await service.server.listen("127.0.0.1", 0)
         closing.push_async_callback(service.server.drain)
@@ -73,3 +100,9 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Service]:
+    async with serving(tmp_path) as service:
+        yield service

@@ -23,12 +23,13 @@ async def get(
 
 
 async def test_health_and_readiness(service: Service) -> None:
-    """Up is one thing, ready another."""
+    """Up is one thing, ready another; and it is said what is missing, by name."""
     assert (await get(service, "/healthz"))[0] == 200
     assert (await get(service, "/readyz"))[0] == 200
-    service.ready = False
+    service.missing = ["log", "status queue"]
     assert (await get(service, "/healthz"))[0] == 200
-    assert (await get(service, "/readyz"))[0] == 503
+    status, _, body = await get(service, "/readyz")
+    assert (status, body) == (503, b"not ready: log, status queue\n")
 
 
 @pytest.mark.parametrize("path", ["/", "/dashboard/dashboard.js", "/favicon.ico", "/config.json"])

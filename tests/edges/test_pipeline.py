@@ -12,6 +12,7 @@ from consumer.core.events import Event
 from consumer.core.statuses import Verdict
 from consumer.pipeline import Counts, Gate, Pipeline
 from consumer.ports import LogUnavailable, Message, SourceUnavailable
+from consumer.timings import Timings
 from tests.core import examples
 
 
@@ -74,6 +75,7 @@ def pipe(
     log: Any,
     counts: Counts | None = None,
     *,
+    timings: Timings | None = None,
     gate: Gate | None = None,
     most_polls: int = 1,
 ) -> Pipeline:
@@ -81,6 +83,7 @@ def pipe(
         source,
         log,
         Counts() if counts is None else counts,
+        timings or Timings(lambda: 0),
         gate or Gate(lambda: 0),
         choose=but_not_c,
         most_polls=most_polls,
@@ -173,10 +176,13 @@ async def test_told_to_stop_while_the_log_refuses(monkeypatch: pytest.MonkeyPatc
 
 async def test_a_failing_poll_is_tried_again() -> None:
     """The queue's troubles pass; the consumer outlives them."""
-    source = FakeSource(SourceUnavailable("throttled"), SourceUnavailable("reset"), [good("a")])
+    source = FakeSource(
+        SourceUnavailable("RequestThrottled", "throttled"), SourceUnavailable("x"), [good("a")]
+    )
     counts = await play(source)
     assert source.story == ["receive", "receive", "receive", "commit 1", "delete a"]
-    assert counts["poll_errors", "fake"] == 2
+    assert counts["poll_errors", "fake", "throttled"] == 1
+    assert counts["poll_errors", "fake", "other"] == 1
 
 
 class Pauses(tuple[float, ...]):

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from consumer import settings
-from consumer.settings import BadSettings, Settings
+from consumer.operator import reference
+from consumer.settings import BadSettings
 
+ROOT = Path(__file__).parents[2]
 GOOD = {
     "STATUSWIRE_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/000000000000/status.fifo",
     "STATUSWIRE_SERVICE_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/000000000000/service",
@@ -97,13 +99,94 @@ def test_all_mistakes_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "many" not in str(refusal.value), "a value may be a secret"
 
 
-def test_one_queue_cannot_be_both(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mistake of copy and paste, caught before it costs an evening."""
-    set_all(
-        monkeypatch, GOOD | {"STATUSWIRE_SERVICE_QUEUE_URL": GOOD["STATUSWIRE_QUEUE_URL"] + "/"}
-    )
-    with pytest.raises(BadSettings, match="must not be the queue"):
+def test_an_aws_configuration_of_no_use_is_a_bad_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile that is not there is the operator's to mend, and no bug."""
+    set_all(monkeypatch, GOOD | {"AWS_PROFILE": "nobody"})
+    with pytest.raises(BadSettings, match=r"AWS_PROFILE, AWS_CONFIG_FILE: .*nobody"):
         settings.read()
+
+
+STACK = "arn:aws:cloudformation:us-east-1:000000000000:stack/statuswire/1"
+SECRET = {
+    "STATUSWIRE_SIGNING_SECRET": "arn:aws:secretsmanager:us-east-1:000000000000:secret:key-1",
+    "STATUSWIRE_AUDIENCE": STACK,
+}
+PROVIDER = {
+    "STATUSWIRE_JWKS_URL": "https://login.example.com/keys",
+    "STATUSWIRE_ISSUER": "https://login.example.com",
+    "STATUSWIRE_AUDIENCE": "statuswire",
+}
+TLS = {"STATUSWIRE_TLS_CERTIFICATE": "cert.pem", "STATUSWIRE_TLS_KEY": "key.pem"}
+PROXIES = {"STATUSWIRE_TRUSTED_PROXIES": "10.0.0.0/8, fd00::/8"}
+EVERYWHERE = {"STATUSWIRE_HOST": "0.0.0.0"}  # noqa: S104
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        SECRET,
+        PROVIDER,
+        SECRET | TLS | EVERYWHERE,
+        PROVIDER | PROXIES | EVERYWHERE,
+        SECRET | PROXIES | EVERYWHERE | {"STATUSWIRE_METRICS_HOST": "10.0.0.1"},
+        PROVIDER | {"STATUSWIRE_JWKS_URL": "http://127.0.0.1:8000/keys"},
+    ],
+)
+def test_what_lets_viewers_in(monkeypatch: pytest.MonkeyPatch, chosen: dict[str, str]) -> None:
+    """Tokens, and where others can listen, something that hides them on their way."""
+    set_all(monkeypatch, GOOD | chosen)
+    assert settings.read().asks_for_tokens
+
+
+@pytest.mark.parametrize(
+    ("chosen", "named"),
+    [
+        (EVERYWHERE, {"HOST"}),
+        ({"STATUSWIRE_METRICS_HOST": "::"}, {"METRICS_HOST"}),
+        (SECRET | EVERYWHERE, {"HOST"}),
+        (TLS | EVERYWHERE, {"HOST"}),
+        (PROXIES | EVERYWHERE, {"HOST"}),
+        (SECRET | PROVIDER, {"JWKS_URL"}),
+        ({"STATUSWIRE_AUDIENCE": STACK}, {"AUDIENCE"}),
+        ({"STATUSWIRE_SIGNING_SECRET": SECRET["STATUSWIRE_SIGNING_SECRET"]}, {"AUDIENCE"}),
+        (SECRET | {"STATUSWIRE_SIGNING_SECRET": "the key itself"}, {"SIGNING_SECRET"}),
+        (PROVIDER | {"STATUSWIRE_ISSUER": ""}, {"ISSUER"}),
+        (SECRET | {"STATUSWIRE_ISSUER": PROVIDER["STATUSWIRE_ISSUER"]}, {"ISSUER"}),
+        (PROVIDER | {"STATUSWIRE_JWKS_URL": "http://login.example.com/keys"}, {"JWKS_URL"}),
+        ({"STATUSWIRE_TLS_CERTIFICATE": "cert.pem"}, {"TLS_KEY"}),
+        ({"STATUSWIRE_TLS_KEY": "key.pem"}, {"TLS_KEY"}),
+        ({"STATUSWIRE_TRUSTED_PROXIES": "everyone"}, {"TRUSTED_PROXIES"}),
+        ({"STATUSWIRE_ORIGINS": "*"}, {"ORIGINS"}),
+        ({"STATUSWIRE_ORIGINS": "https://a.example/page"}, {"ORIGINS"}),
+        ({"STATUSWIRE_REST_URL": "https://api.example/live; script-src *"}, {"REST_URL"}),
+        ({"STATUSWIRE_REST_URL": "https://u:p@api.example/live"}, {"REST_URL"}),
+        ({"STATUSWIRE_MAX_CONNECTIONS": "0"}, {"MAX_CONNECTIONS"}),
+        (
+            {
+                "STATUSWIRE_QUEUE_URL": GOOD["STATUSWIRE_SERVICE_QUEUE_URL"],
+                "STATUSWIRE_SERVICE_QUEUE_URL": GOOD["STATUSWIRE_QUEUE_URL"],
+            },
+            {"QUEUE_URL", "SERVICE_QUEUE_URL"},
+        ),
+        (
+            {"STATUSWIRE_SERVICE_QUEUE_URL": GOOD["STATUSWIRE_QUEUE_URL"] + "/"},
+            {"SERVICE_QUEUE_URL"},
+        ),
+    ],
+)
+def test_what_is_unsafe_or_contradicts_itself_is_refused(
+    monkeypatch: pytest.MonkeyPatch, chosen: dict[str, str], named: set[str]
+) -> None:
+    """By the setting to change, without its value."""
+    set_all(monkeypatch, GOOD | chosen)
+    with pytest.raises(BadSettings) as refusal:
+        settings.read()
+    problems = refusal.value.problems
+    assert {problem.split(":")[0] for problem in problems} == {
+        f"{settings.PREFIX}{name}" for name in named
+    }
+    values = [value for value in chosen.values() if len(value) > 4]
+    assert not [value for value in values if value in str(refusal.value)]
 
 
 def test_bad_settings_exit_with_2() -> None:
@@ -120,11 +203,19 @@ def test_bad_settings_exit_with_2() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_every_setting_is_in_the_readme() -> None:
-    """With its default; nothing there that is none."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    named = set(re.findall(rf"`({settings.PREFIX}[A-Z_]+)`", readme))
-    assert named == {f"{settings.PREFIX}{name.upper()}" for name in Settings.model_fields}
-    row = re.search(rf"\| `{settings.PREFIX}RETENTION_EVENTS` \| `(\d+)` \|", readme)
-    assert row is not None
-    assert int(row[1]) == Settings.model_fields["retention_events"].default
+def test_the_reference_is_made_from_the_code() -> None:
+    """docs/settings.md is what `statuswire settings --markdown` prints."""
+    assert all(row.meaning for row in reference.rows())
+    assert (ROOT / "docs" / "settings.md").read_text() == reference.markdown()
+    assert "| `STATUSWIRE_RETENTION_EVENTS` | `1000000` |" in reference.markdown()
+
+
+def test_papers_name_settings_that_there_are() -> None:
+    """What the README and the guides tell to set can be set."""
+    known = {row.variable for row in reference.rows()}
+    named = {
+        variable
+        for paper in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+        for variable in re.findall(rf"{settings.PREFIX}[A-Z_]+", paper.read_text())
+    }
+    assert named - known == set()

@@ -1,6 +1,7 @@
 """SQS as a source, against moto's."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,8 @@ from botocore.parsers import ResponseParserError
 from moto.server import ThreadedMotoServer
 
 from consumer.edges import sqs
-from consumer.edges.sqs import SqsQueue
+from consumer.edges.sqs import Backlog, SqsQueue
+from consumer.pipeline import Counts
 from consumer.ports import Message, SourceUnavailable
 
 VISIBILITY_S = 600
@@ -98,17 +100,18 @@ async def test_what_is_deleted_is_gone_and_what_is_released_comes_back(
 async def test_an_empty_queue_has_answered(client: Any, url: str) -> None:
     """Readiness asks whether the queue answered, not whether it held anything."""
     source = queue(client, url)
-    assert not source.has_answered
+    assert source.answered_s is None
     assert await source.receive() == []
-    assert source.has_answered
+    assert source.answered_s is not None
 
 
 async def test_a_queue_that_is_not_there_is_unavailable(client: Any, url: str) -> None:
     """The error names its kind, and not what was sent."""
     source = queue(client, url + "-not")
-    with pytest.raises(SourceUnavailable, match=r"NonExistentQueue|QueueDoesNotExist"):
+    with pytest.raises(SourceUnavailable, match=r"NonExistentQueue|QueueDoesNotExist") as refusal:
         await source.receive()
-    assert not source.has_answered
+    assert refusal.value.kind == "other"
+    assert source.answered_s is None
 
 
 class FakeSqs:
@@ -370,6 +373,48 @@ async def test_under_load_a_queue_is_drained_when_what_is_in_hand_settles(
     await send(client, url, "two")
     assert await source.receive()
     assert await asked
+
+
+async def test_a_backlog_is_what_waits_and_what_is_in_hand(client: Any, url: str) -> None:
+    """Whoever has it in hand."""
+    await send(client, url, "one", "two", "three")
+    received = await client.receive_message(QueueUrl=url, MaxNumberOfMessages=1)
+    assert len(received["Messages"]) == 1
+    assert await queue(client, url).backlog() == Backlog(visible=2, delayed=0, in_flight=1)
+
+
+async def test_a_message_says_when_it_was_sent(client: Any, url: str) -> None:
+    """In milliseconds of the same clock that `time` has."""
+    before_ms = time.time_ns() // 1_000_000
+    await send(client, url, "one")
+    (message,) = await queue(client, url).receive()
+    assert message.sent_ms is not None
+    assert before_ms <= message.sent_ms <= time.time_ns() // 1_000_000
+
+
+async def test_a_time_that_is_none_fails_no_poll() -> None:
+    """It is asked for by a metric alone."""
+    told = answer("h1")
+    told["Messages"][0]["Attributes"] = {"SentTimestamp": "1.49138142195e+12"}
+    (message,) = await fake_queue(FakeSqs(told)).receive()
+    assert message.sent_ms is None
+
+
+@pytest.mark.usefixtures("_quick")
+async def test_what_fails_after_the_poll_is_counted() -> None:
+    """Deletes that are tried again, handles that had expired, visibility that was not changed."""
+    counts = Counts()
+    client = FakeSqs(THROTTLED, failed("1", ours=True), THROTTLED)
+    source = SqsQueue("status", "q", client, client, poll_wait_s=0, visibility_s=9, counts=counts)  # type: ignore[arg-type]
+    await source.delete(MESSAGES)
+    await source.close(5)
+    await source.release(MESSAGES)
+    await source.close(5)
+    assert counts == {
+        ("delete_errors", "status"): 1,
+        ("receipts_expired", "status"): 1,
+        ("visibility_errors", "status"): 1,
+    }
 
 
 @pytest.mark.parametrize("counted", ["", "Delayed", "NotVisible"])

@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.protocol import OPEN
 from websockets.typing import Origin
 
-from consumer.core import messages
+from consumer.core.limits import Limits
 from consumer.edges import websocket
 from tests.core import examples
 from tests.edges.conftest import Service, read
@@ -83,7 +83,7 @@ async def test_requests_are_answered(service: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    "message", ["{", "[]", b"binary", "x" * (messages.MAX_MESSAGE_BYTES + 1)], ids=lambda m: m[:4]
+    "message", ["{", "[]", b"binary", "x" * (Limits().message_bytes + 1)], ids=lambda m: m[:4]
 )
 async def test_what_is_no_message_ends_the_connection(service: Service, message: Any) -> None:
     """Malformed and oversized messages close with 4400."""
@@ -161,20 +161,21 @@ async def test_a_slow_reader_is_not_taken_for_a_dead_one(service: Service) -> No
     connection.resume_writing()
     for _ in range(websocket.MAX_UNANSWERED):
         connection.ping()
-    assert connection._protocol.state is OPEN
+    assert connection._wire.state is OPEN
     connection.ping()
     async with asyncio.timeout(5):
         assert b"no answer to pings" in await reader.readuntil(b"cursor")
     writer.close()
 
 
-async def test_empty_fragments_are_not_kept(service: Service) -> None:
-    """They are free to send, and would be a way to fill the memory."""
+async def test_a_message_may_have_so_many_fragments(service: Service) -> None:
+    """Empty ones count: they are free to send, and would be a way to keep the server busy."""
+    empty = Limits().fragments - 3  # beside the two that say something, and the client's last
     client = await service.connect()
-    await client.send(["", *[""] * 5_000, '{"op":"ping",', *[""] * 5_000, '"id":"1"}'])
-    (connection,) = service.server.connections
+    await client.send(['{"op":"ping",', *[""] * empty, '"id":"1"}'])
     assert (await _next(client, "pong"))["id"] == "1"
-    assert not connection._fragments
+    await client.send(['{"op":"ping",', *[""] * (empty + 1), '"id":"2"}'])
+    assert await _closed(client) == 4400
 
 
 async def test_too_many_requests_at_once(service: Service) -> None:

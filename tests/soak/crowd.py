@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from consumer.core.events import Event
+from consumer.core.limits import Limits
+from consumer.edges.door import Door
 from consumer.edges.http import Site
 from consumer.edges.server import Server
 from consumer.edges.sqlite_log import SqliteLog
@@ -44,7 +46,9 @@ async def serve(path: Path, rate: float, count: int, pad: int) -> None:
         closing.push_async_callback(log.close)
         hub = Hub(log, _now_ms)
         await hub.load()
-        server = Server(hub, Site(None, lambda: True), Counts(), epoch=log.epoch, heartbeat_s=1.0)
+        counts = Counts()
+        door = Door(Limits(), counts)
+        server = Server(hub, Site(None, list), counts, door, epoch=log.epoch, heartbeat_s=1.0)
         port = await server.listen(HOST, 0)
         print(json.dumps({"port": port}), flush=True)
         async with asyncio.TaskGroup() as tasks:

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from consumer.core import events, messages, watch
+from consumer.core.limits import Limits
 from infra.local.folder import run_folder
 from tests.core import examples
 
@@ -59,12 +60,12 @@ def decode_event(data: bytes) -> None:
 def decode_message(data: bytes) -> None:
     """What a client may say: a request, or one of two refusals that can be written as a frame."""
     try:
-        request = messages.decode(data)
+        request = messages.decode(data, Limits())
     except messages.Unreadable:
         return
     except messages.BadRequest as error:
         frame = messages.failure(error)
-        assert len(frame) <= messages.MAX_MESSAGE_BYTES + len(data) * 6
+        assert len(frame) <= Limits().message_bytes + len(data) * 6
         return
     assert msgspec.json.encode(request)
 

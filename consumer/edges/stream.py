@@ -1,0 +1,170 @@
+"""One socket: the door, TLS, the library's parser, and a last word that arrives."""
+
+import asyncio
+from collections.abc import Coroutine
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, cast
+
+from websockets.http11 import Response
+from websockets.protocol import CONNECTING
+
+from consumer.core.grant import Grant
+from consumer.core.session import Session
+from consumer.edges import addresses
+from consumer.edges.addresses import Address
+from consumer.edges.wire import Wire
+
+if TYPE_CHECKING:
+    from consumer.edges.server import Server
+
+CLOSE_S: Final = 5.0  # for the client's half of the closing handshake
+WRITE_BUFFER_BYTES: Final = 64 * 1024  # past it the outbox takes over: 10,000 stuck ≈ 640 MB
+MAX_REQUEST_BYTES: Final = 20 * 1024  # an address of 8 KiB, a token of 4 KiB, 8 KiB of the rest
+TURN_BYTES: Final = 4 * 1024  # acted on at once, some 5 ms of the smallest frames; others come next
+MAX_DISCARDED_BYTES: Final = 256 * 1024  # of what still comes once we have said our last word
+
+
+class Stream(asyncio.Protocol):
+    """Bytes from and to one client; what they mean is `Connection`'s to say."""
+
+    __slots__ = (
+        "_bucket",
+        "_grant",
+        "_is_ending",
+        "_peer",
+        "_server",
+        "_since",
+        "_size",
+        "_task",
+        "_transport",
+        "_unread",
+        "_wire",
+        "session",
+    )
+
+    def __init__(self, server: "Server", since: float = 0.0) -> None:
+        """`since`: when the door let it in, by the loop's clock, where that was before TLS."""
+        self._server = server  # all else costs memory, which the door may refuse
+        self._since = since  # of what `check` would end
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        door = self._server.door
+        name = transport.get_extra_info("peername")
+        if name is None:  # gone already
+            self.abort()
+            return
+        peer = addresses.parse(name[0])
+        if self._since:
+            door.half_open[self] = None
+            self._begin(peer, self._since)
+        elif door.enter(self, peer, now := asyncio.get_running_loop().time()):
+            self._begin(peer, now)
+        else:
+            self.abort()
+
+    def _begin(self, peer: Address, now: float) -> None:
+        limits = self._server.door.limits
+        self.session = Session(self._server.epoch, limits)
+        self._wire = Wire(limits)
+        self._peer = peer
+        self._bucket: int | None = None  # what the door counts it under
+        self._grant: Grant | None = None  # until it is admitted
+        self._since = now
+        self._size = 0  # of the request so far; at the end, of what is discarded
+        self._is_ending = False
+        self._unread = b""  # what one read brought beyond a turn
+        self._task: asyncio.Task[None] | None = None  # while it runs, nothing is acted on
+        self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_ending:
+            self._size += len(data)
+            if self._size > MAX_DISCARDED_BYTES:
+                self.abort()
+            return
+        if self._wire.state is CONNECTING:
+            self._size += len(data)
+            if self._size > MAX_REQUEST_BYTES:
+                response = self._wire.reject(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "")
+                self._reply(response)
+                return
+            self._take(data)
+        else:
+            self._unread += data
+            self._take_turn()
+
+    def _take(self, data: bytes) -> None:
+        self._wire.now_s = asyncio.get_running_loop().time()
+        self._wire.receive_data(data)
+        self._pump()
+
+    def _take_turn(self) -> None:
+        """Act on some of what was read, or a flood on a few connections would hold up all."""
+        if self._task is not None or self.session.is_paused or self._is_ending:
+            return
+        now, self._unread = self._unread[:TURN_BYTES], self._unread[TURN_BYTES:]
+        self._take(now)
+        if self._unread:
+            self._transport.pause_reading()
+        self._read_on()
+
+    def eof_received(self) -> None:
+        if self._task is None and not self._is_ending:
+            self._wire.receive_eof()
+            self._pump()
+
+    def abort(self) -> None:
+        """Drop the connection, whatever it is doing."""
+        self._transport.abort()
+
+    def _pump(self) -> None:
+        """Act on what the library has parsed, and write what it has to say."""
+        raise NotImplementedError
+
+    def _send(self) -> None:
+        for data in self._wire.data_to_send():
+            if data:
+                self._transport.write(data)
+            else:  # the library's sign for the end of the stream
+                self._end()
+
+    def _reply(self, response: Response) -> None:
+        """Answer with HTTP. By ourselves: the library may have failed over what came behind."""
+        self._transport.write(response.serialize())
+        self._end()
+
+    def _end(self) -> None:
+        """Say no more, and let the client read the last word.
+
+        A socket that is closed with bytes unread is reset, and what was written may be lost
+        (RFC 1122, section 4.2.2.13): so they are read, up to a bound, until the client closes.
+        """
+        self._is_ending = True
+        self._size = 0
+        self._unread = b""
+        if self._grant is not None:
+            self._since = asyncio.get_running_loop().time()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+            self._read_on()
+        else:  # TLS, which says goodbye by itself
+            self._transport.close()
+
+    def _hold(self, work: Coroutine[None, None, None]) -> None:
+        """Let a task have the connection: until it calls `_resume`, nothing is read or acted on."""
+        self._transport.pause_reading()
+        self._task = asyncio.create_task(work)
+
+    def _resume(self) -> None:
+        self._task = None
+        self._pump()
+        self._read_on()
+
+    def _read_on(self) -> None:
+        if self._task is not None or self.session.is_paused or self._transport.is_closing():
+            return
+        if self._unread:
+            asyncio.get_running_loop().call_soon(self._take_turn)
+        else:
+            self._transport.resume_reading()
