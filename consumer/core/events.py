@@ -78,10 +78,18 @@ class Event(Struct, frozen=True, kw_only=True):
         return f"instance:{self.instance_id}"
 
     @property
+    def step(self) -> tuple[int, int] | None:
+        """`redrive` and `seq` of a publish step, by which it is known among those of its key."""
+        run = self.execution
+        if self.source == "workflow" and run is not None and run.seq is not None:
+            return run.redrive, run.seq
+        return None
+
+    @property
     def identity(self) -> str:
         """Equal identities are the same event: publish steps by their step, others by `id`."""
         run = self.execution
-        if self.source == "workflow" and run is not None and run.seq is not None:
+        if run is not None and self.step is not None:
             return f"step:{run.arn}:{run.redrive}:{run.seq}"
         return f"id:{self.id}"
 

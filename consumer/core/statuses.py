@@ -12,6 +12,11 @@ from consumer.core.events import EXECUTION_ENDINGS, Event
 
 Order = tuple[int | str, ...]
 """A key's place in time; compared with others of the same key only."""
+Steps = tuple[tuple[int, int, int], ...]
+"""Publish steps: `(redrive, first seq, last seq)` of each run without a hole, in any order.
+
+A run of a machine whose steps all arrived is one of these, however long it is.
+"""
 
 
 class Verdict(StrEnum):
@@ -37,6 +42,8 @@ class Standing(Struct, frozen=True):
     order: Order
     instance_id: str | None = None
     """The instance that an execution is about, once anyone has told."""
+    steps: Steps = ()
+    """The publish steps that have been taken."""
 
 
 _LIFECYCLE: Final = {
@@ -61,19 +68,32 @@ def order(event: Event) -> Order:
 
 
 def judge(event: Event, current: Standing | None) -> tuple[Verdict, Standing]:
-    """What becomes of an event never seen before, and where its key stands afterwards."""
+    """What becomes of an event, and where its key stands afterwards.
+
+    Whether another than a publish step comes for the first time is the caller's to know.
+    """
     place = order(event)
+    step = event.step
     if current is None:
-        return Verdict.APPENDED, Standing(event.status, event.error, place, event.instance_id)
+        first_steps = () if step is None else _joined((), *step)
+        told = Standing(event.status, event.error, place, event.instance_id, first_steps)
+        return Verdict.APPENDED, told
+    steps = current.steps
+    if step is not None:
+        if _has(steps, *step):
+            return Verdict.REPEAT, current
+        steps = _joined(steps, *step)
     newest = place > current.order
     first, second = (event, current) if newest else (current, event)
     instance_id = first.instance_id or second.instance_id
     if _confirms(event, current):
         last = max(place, current.order)
-        return Verdict.CONFIRMATION, Standing(current.status, current.error, last, instance_id)
+        raised = Standing(current.status, current.error, last, instance_id, steps)
+        return Verdict.CONFIRMATION, raised
     if newest:
-        return Verdict.APPENDED, Standing(event.status, event.error, place, instance_id)
-    return Verdict.LATE, structs.replace(current, instance_id=instance_id)
+        return Verdict.APPENDED, Standing(event.status, event.error, place, instance_id, steps)
+    as_it_was = Standing(current.status, current.error, current.order, instance_id, steps)
+    return Verdict.LATE, as_it_was
 
 
 def complete(event: Event, standing: Standing) -> Event:
@@ -104,3 +124,20 @@ def _confirms(event: Event, current: Standing) -> bool:
         and event.status == current.status
         and event.error in (None, current.error)
     )
+
+
+def _has(steps: Steps, redrive: int, seq: int) -> bool:
+    return any(drive == redrive and first <= seq <= last for drive, first, last in steps)
+
+
+def _joined(steps: Steps, redrive: int, seq: int) -> Steps:
+    """With one more step, in one with its neighbours."""
+    first = last = seq
+    others = []
+    for each in steps:
+        drive, begin, end = each
+        if drive == redrive and begin - 1 <= seq <= end + 1:
+            first, last = min(first, begin), max(last, end)
+        else:
+            others.append(each)
+    return (*others, (redrive, first, last))

@@ -9,12 +9,22 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 MAX_GROUP: Final = 256  # pieces of work in one transaction: bounds the time that it takes
 
 R = TypeVar("R")
 Work = Callable[[sqlite3.Connection], R]
+
+
+class Drafted(Protocol):
+    """What pieces of work leave in memory, to be written together. On the writer's thread."""
+
+    def write(self) -> None:
+        """Write it, within the transaction."""
+
+    def give_up(self) -> None:
+        """The transaction has failed, whatever was written."""
 
 
 class GroupCommit(Generic[R]):
@@ -23,6 +33,8 @@ class GroupCommit(Generic[R]):
     def __init__(
         self,
         connection: sqlite3.Connection,
+        draft: Drafted,
+        *,
         durable: Callable[[list[R]], None],
         committed: Callable[[list[R]], None],
     ) -> None:
@@ -30,6 +42,7 @@ class GroupCommit(Generic[R]):
         raise; then `committed`, on the event loop, before those who wait.
         """
         self._connection = connection
+        self._draft = draft
         self._durable = durable
         self._committed = committed
         self._loop = asyncio.get_running_loop()
@@ -70,8 +83,10 @@ class GroupCommit(Generic[R]):
                 self._connection.execute("ROLLBACK")
             self._connection.execute("BEGIN IMMEDIATE")
             results = [work(self._connection) for work, _ in group]
+            self._draft.write()
             self._connection.execute("COMMIT")
         except Exception as error:  # handed to those who wait, who try again or end the process
+            self._draft.give_up()
             with contextlib.suppress(sqlite3.Error):  # the next commit rolls back first
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")

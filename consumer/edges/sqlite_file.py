@@ -45,6 +45,45 @@ UPDATE keys SET crc = checksum(place, 0, payload), standing = CAST(json_set(
     CAST(standing AS TEXT), '$.instance_id', json_extract(CAST(payload AS TEXT), '$.instance_id')
 ) AS BLOB);
 """,
+    # Publish steps are kept with their key, entries of a key are chained, newest first, and what
+    # is written again and again lies together. `step_of` and `:` + 1 = `;` find a run's steps.
+    """
+ALTER TABLE entries RENAME TO old_entries;
+ALTER TABLE keys RENAME TO old_keys;
+CREATE TABLE keys (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, standing BLOB NOT NULL,
+    place INTEGER NOT NULL, last INTEGER NOT NULL, latest_ms INTEGER NOT NULL,
+    ended INTEGER NOT NULL, payload BLOB NOT NULL, crc INTEGER NOT NULL
+);
+CREATE TABLE entries (
+    place INTEGER PRIMARY KEY, previous INTEGER NOT NULL, late INTEGER NOT NULL,
+    time_ms INTEGER NOT NULL, payload BLOB NOT NULL, crc INTEGER NOT NULL
+);
+INSERT INTO keys SELECT
+    NULL, key,
+    CAST(json_set(CAST(standing AS TEXT), '$.steps', (
+        SELECT json_group_array(json(step_of(identity))) FROM seen
+        WHERE identity > 'step:' || substr(key, 11) || ':'
+        AND identity < 'step:' || substr(key, 11) || ';'
+    )) AS BLOB),
+    place,
+    max(place, ifnull((SELECT max(place) FROM old_entries AS one WHERE one.key = old_keys.key), 0)),
+    max(ifnull(ended_ms, 0), ifnull((
+        SELECT max(time_ms) FROM seen
+        WHERE identity > 'step:' || substr(key, 11) || ':'
+        AND identity < 'step:' || substr(key, 11) || ';'
+    ), 0)),
+    ended_ms IS NOT NULL, payload, crc
+    FROM old_keys ORDER BY place;
+INSERT INTO entries SELECT
+    place, ifnull(lag(place) OVER (PARTITION BY key ORDER BY place), 0),
+    late, time_ms, payload, crc
+    FROM old_entries;
+DROP TABLE old_entries;
+DROP TABLE old_keys;
+CREATE INDEX keys_by_end ON keys (latest_ms) WHERE ended;
+DELETE FROM seen WHERE identity LIKE 'step:%';
+""",
 )
 SCHEMA_VERSION: Final = len(_STEPS)
 _DAMAGED: Final = """
@@ -99,6 +138,7 @@ class LogFile:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         connection.create_function("checksum", 3, checksum, deterministic=True)
+        connection.create_function("step_of", 1, _step_of, deterministic=True)
         version = self._version(connection)
         # 0.2 s of CPU for 100,000 entries and keys (200 MB); the checksums take another 0.3 s.
         if (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
@@ -166,6 +206,12 @@ def set_meta(connection: sqlite3.Connection, name: str, value: object) -> None:
 def checksum(place: int, late: int, payload: bytes) -> int:
     """Of what clients get; SQLite keeps none, and would hand out whatever the disk holds."""
     return zlib.crc32(payload, zlib.crc32(b"%d %d" % (place, late)))
+
+
+def _step_of(identity: str) -> str:
+    """A step as `statuses.Steps` has it, from what versions 1 and 2 knew it by."""
+    _, redrive, seq = identity.rsplit(":", 2)
+    return f"[{redrive},{seq},{seq}]"
 
 
 def _advice(error: Exception) -> str:

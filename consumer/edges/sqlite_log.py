@@ -19,6 +19,7 @@ from consumer.core.entries import Entry
 from consumer.core.events import Event
 from consumer.core.statuses import Standing, Verdict
 from consumer.edges.group_commit import GroupCommit, Work
+from consumer.edges.sqlite_draft import Draft, Known
 from consumer.edges.sqlite_file import (
     LogFile,
     LogUnusable,
@@ -31,6 +32,13 @@ from consumer.ports import LogUnavailable, Trimmed
 
 __all__ = ["LogUnusable", "SqliteLog"]
 
+# From the newest to what is trimmed, by the place before each.
+_PLACES_OF_KEY: Final = """
+    WITH RECURSIVE chain (place) AS (
+        SELECT last FROM keys WHERE key = ?
+        UNION ALL SELECT previous FROM chain JOIN entries USING (place)
+    ) SELECT place FROM chain
+"""
 READ_ENTRIES: Final = 100  # × ~600 B = 60 kB, a chunk of a replay; × 16 kB = 1.6 MB at the most
 LAST_PLACE: Final = 2**63 - 1
 
@@ -67,7 +75,10 @@ class SqliteLog:
         self._reader = connect(self._path)
         self.epoch = meta(self._connection, "epoch")
         self.head = int(meta(self._connection, "head"))
-        self._writer = GroupCommit(self._connection, self._note, self._publish)
+        self._draft = Draft(self._connection, self.head)
+        self._writer = GroupCommit(
+            self._connection, self._draft, durable=self._note, committed=self._publish
+        )
 
     async def close(self) -> None:
         """Finish what was given to the writer, then close the file."""
@@ -79,7 +90,7 @@ class SqliteLog:
 
     async def append(self, batch: Sequence[Event]) -> list[Verdict]:
         """See `StatusLog.append`."""
-        verdicts: list[Verdict] = await self._write(lambda writer: self._take(writer, batch))
+        verdicts: list[Verdict] = await self._write(lambda _: self._take(batch))
         return verdicts
 
     async def prune(self) -> int:
@@ -99,7 +110,9 @@ class SqliteLog:
         """See `StatusLog.history`."""
         return await self._read(
             lambda connection: self._select(
-                connection, "key = ? AND place <= ? ORDER BY place", (key, upto)
+                connection,
+                f"place IN ({_PLACES_OF_KEY}) AND place <= ? ORDER BY place",
+                (key, upto),
             )
         )
 
@@ -119,10 +132,9 @@ class SqliteLog:
 
     # The writer's side.
 
-    def _take(self, connection: sqlite3.Connection, batch: Sequence[Event]) -> Commit:
-        """Judge and store a batch; within the writer's transaction."""
+    def _take(self, batch: Sequence[Event]) -> Commit:
+        """Judge a batch; within the writer's transaction."""
         now_ms = self._now_ms()
-        head = int(meta(connection, "head"))
         commit = Commit([], [])
         for event in batch:
             time_ms = events.milliseconds(event.time)
@@ -130,87 +142,72 @@ class SqliteLog:
                 commit.result.append(Verdict.EXPIRED)
                 continue
             # Of an event from the future, only our own clock can say when it grows old.
-            aged_from_ms = min(time_ms, now_ms)
-            verdict, told = self._judge(connection, event, aged_from_ms)
-            commit.result.append(verdict)
-            if verdict.is_sent:
-                head += 1
-                late = verdict is Verdict.LATE
-                payload = events.encode(told)
-                entry = entries.committed(self.epoch, head, told, payload, late=late)
-                self._store(connection, entry, time_ms, aged_from_ms)
-                commit.entries.append(entry)
-        # The head outlives the entries: trimmed to none, places still go on rising.
-        set_meta(connection, "head", head)
+            commit.result.append(self._judge(event, time_ms, min(time_ms, now_ms), commit.entries))
         return commit
 
     def _judge(
-        self, connection: sqlite3.Connection, event: Event, aged_from_ms: int
-    ) -> tuple[Verdict, Event]:
-        """What becomes of an event, and as what it is told; keeps its key's standing."""
-        identity = event.identity
-        if connection.execute("SELECT 1 FROM seen WHERE identity = ?", (identity,)).fetchone():
-            return Verdict.REPEAT, event
-        row = connection.execute("SELECT standing FROM keys WHERE key = ?", (event.key,)).fetchone()
-        current = None if row is None else _STANDING.decode(row[0])
-        verdict, standing = statuses.judge(event, current)
+        self, event: Event, time_ms: int, aged_from_ms: int, appended: list[Entry]
+    ) -> Verdict:
+        """What becomes of an event; drafts it, and its key's standing."""
+        draft, key = self._draft, event.key
+        if event.step is None and draft.has_seen(event.identity):
+            return Verdict.REPEAT
+        known = draft.find(key)
+        verdict, standing = statuses.judge(event, known.standing if known else None)
+        if verdict is Verdict.REPEAT:
+            return verdict
         # A sweep of 2,000 instances every 300 s would leave 576,000 rows a day.
-        if verdict is not Verdict.CONFIRMATION or event.source != "reconcile":
-            connection.execute("INSERT INTO seen VALUES (?, ?)", (identity, aged_from_ms))
-        if standing != current:
-            connection.execute(
-                "INSERT INTO keys (key, standing, place) VALUES (?, ?, 0)"
-                " ON CONFLICT (key) DO UPDATE SET standing = excluded.standing",
-                (event.key, msgspec.json.encode(standing)),
+        if event.step is None and (verdict.is_sent or event.source != "reconcile"):
+            draft.see(event.identity, aged_from_ms)
+        if verdict.is_sent:
+            told = statuses.complete(event, standing)
+            late = verdict is Verdict.LATE
+            entry = entries.committed(
+                self.epoch, draft.head + 1, told, events.encode(told), late=late
             )
-        return verdict, statuses.complete(event, standing)
+            draft.append(entry, known.last if known else 0, aged_from_ms)
+            appended.append(entry)
+            draft.put(key, self._after(entry, known, standing, time_ms))
+        elif known is not None and standing != known.standing:
+            draft.put(key, msgspec.structs.replace(known, standing=standing))
+        return verdict
 
-    def _store(
-        self, connection: sqlite3.Connection, entry: Entry, time_ms: int, aged_from_ms: int
-    ) -> None:
-        crc = checksum(entry.place, entry.late, entry.payload)
-        connection.execute(
-            "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)",
-            (entry.place, entry.key, entry.late, aged_from_ms, entry.payload, crc),
-        )
+    def _after(self, entry: Entry, known: Known | None, standing: Standing, time_ms: int) -> Known:
+        """How a key stands with one more entry."""
+        place, payload, ended = entry.place, entry.payload, entry.event.terminal
+        if known is None:
+            return Known(self._draft.new_id(), standing, place, place, time_ms, ended, payload)
+        latest_ms = max(time_ms, known.latest_ms)
         if entry.late:
-            self._learn(connection, entry)
-        else:
-            ended_ms = time_ms if entry.event.terminal else None
-            connection.execute(
-                "UPDATE keys SET place = ?, ended_ms = ?, payload = ?, crc = ? WHERE key = ?",
-                (entry.place, ended_ms, entry.payload, crc, entry.key),
-            )
-
-    def _learn(self, connection: sqlite3.Connection, late: Entry) -> None:
-        """Let what stands know the instance that a late entry tells, as the view does."""
-        row = connection.execute(
-            "SELECT place, payload, 0, crc FROM keys WHERE key = ?", (late.key,)
-        ).fetchone()
-        newest = self._entry(*row)
-        if (told := newest.told_by(late)) is not newest:
-            connection.execute(
-                "UPDATE keys SET payload = ?, crc = ? WHERE key = ?",
-                (told.payload, checksum(told.place, 0, told.payload), told.key),
-            )
+            place, payload, ended = known.place, known.payload, known.ended
+            if known.standing.instance_id != standing.instance_id:
+                # It tells the instance of what stands, as it does to the view.
+                newest = entries.stored(self.epoch, place, payload, late=False)
+                payload = newest.told_by(entry).payload
+        return Known(known.id, standing, place, entry.place, latest_ms, ended, payload)
 
     def _prune(self, connection: sqlite3.Connection) -> Commit:
+        self._draft.write()  # of those who share the transaction
         horizon_ms = self._now_ms() - self._retention_ms
         # Places are trimmed from the beginning only: what is left is everything after the floor.
         young = connection.execute(
             "SELECT place FROM entries WHERE time_ms >= ? ORDER BY place LIMIT 1", (horizon_ms,)
         ).fetchone()
-        head = int(meta(connection, "head"))
+        head = self._draft.head
         aged = head if young is None else young[0] - 1
         floor = max(aged, head - self._retention_events)
         connection.execute("DELETE FROM entries WHERE place <= ?", (floor,))
         set_meta(connection, "floor", floor)
         connection.execute("DELETE FROM seen WHERE time_ms < ?", (horizon_ms,))
-        connection.execute("DELETE FROM keys WHERE ended_ms < ?", (horizon_ms,))
+        gone = connection.execute(
+            "DELETE FROM keys WHERE ended AND latest_ms < ? RETURNING key", (horizon_ms,)
+        )
+        self._draft.forget([key for (key,) in gone])
         return Commit(horizon_ms, [])
 
     def _note(self, commits: list[Commit]) -> None:
         """Before any of it is sent: what clients know must be in the note."""
+        self._draft.committed()
         if appended := [entry for commit in commits for entry in commit.entries]:
             self._file.note(self.epoch, appended[-1].place)
 
@@ -268,6 +265,3 @@ class SqliteLog:
     @staticmethod
     def _floor(connection: sqlite3.Connection) -> int:
         return int(meta(connection, "floor"))
-
-
-_STANDING: Final = msgspec.json.Decoder(Standing)

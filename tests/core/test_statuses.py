@@ -4,6 +4,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from consumer.core import events, statuses
 from consumer.core.events import Event
@@ -68,9 +69,9 @@ def settle(arrivals: list[Event]) -> tuple[Standing, list[Verdict]]:
     return standing, verdicts
 
 
-HISTORIES = st.lists(execution_events(), min_size=1, max_size=8) | st.lists(
-    instance_events(), min_size=1, max_size=8
-)
+HISTORIES = st.lists(
+    execution_events(), min_size=1, max_size=8, unique_by=lambda event: event.step or event.id
+) | st.lists(instance_events(), min_size=1, max_size=8)
 
 
 @given(HISTORIES, st.randoms())
@@ -93,7 +94,38 @@ def test_every_step_is_told(history: list[Event]) -> None:
         if verdict is Verdict.LATE:
             assert before is not None
             assert statuses.order(event) <= before.order
-            assert standing == before
+            assert standing == structs.replace(before, steps=standing.steps)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 9)), max_size=40))
+def test_a_step_that_comes_again_is_a_repeat(arrivals: list[tuple[int, int]]) -> None:
+    """By its drive and number, whatever came between; and it changes nothing."""
+    taken: set[tuple[int, int]] = set()
+    standing = None
+    for redrive, seq in arrivals:
+        before = standing
+        verdict, standing = statuses.judge(_step(redrive, seq), standing)
+        assert (verdict is Verdict.REPEAT) == ((redrive, seq) in taken)
+        if verdict is Verdict.REPEAT:
+            assert standing is before
+        taken.add((redrive, seq))
+        assert taken == {
+            (drive, number)
+            for drive, first, last in standing.steps
+            for number in range(first, last + 1)
+        }
+
+
+@given(st.permutations(range(1, 10)))
+def test_steps_without_a_hole_are_kept_as_one(seqs: list[int]) -> None:
+    """However long a run is and in whatever order its steps arrive, what is kept stays small."""
+    standing, _ = settle([_step(1, seq) for seq in seqs])
+    assert standing.steps == ((1, 1, 9),)
+
+
+def _step(redrive: int, seq: int) -> Event:
+    run = {**examples.step_body()["execution"], "redrive": redrive, "seq": seq}
+    return examples.decode(examples.step_body(execution=run))
 
 
 def test_an_ending_that_nobody_reported_ranks_below_one_that_the_workflow_told() -> None:
@@ -113,7 +145,8 @@ def test_a_confirmation_raises_the_order_and_changes_nothing_else() -> None:
     described = examples.decode(examples.step_body(**ended, instance_id=None))
     verdict, raised = statuses.judge(described, standing)
     assert verdict is Verdict.CONFIRMATION
-    assert raised == Standing("SUCCEEDED", None, statuses.order(described), examples.INSTANCE)
+    assert raised == structs.replace(standing, order=statuses.order(described))
+    assert raised.instance_id == examples.INSTANCE
     again = examples.decode(examples.step_body(**ended, id="0"))
     assert statuses.judge(again, raised) == (Verdict.CONFIRMATION, raised)
 

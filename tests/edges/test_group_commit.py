@@ -23,6 +23,16 @@ class Stubborn(sqlite3.Connection):
         return super().execute(sql, values)
 
 
+class Nothing:
+    """A draft of work that writes by itself."""
+
+    def write(self) -> None:
+        pass
+
+    def give_up(self) -> None:
+        pass
+
+
 class Writer:
     """A writer that can be kept busy, so that work piles up behind it."""
 
@@ -32,7 +42,9 @@ class Writer:
         )
         self.connection.execute("CREATE TABLE done (n)")
         self.groups: list[list[int]] = []
-        self.commits = GroupCommit[int](self.connection, self.groups.append, lambda _: None)
+        self.commits = GroupCommit[int](
+            self.connection, Nothing(), durable=self.groups.append, committed=lambda _: None
+        )
         self._freed = threading.Event()
 
     async def pile_up(self, *work: Work[int]) -> list[asyncio.Task[int]]:

@@ -27,6 +27,8 @@ async def main():
     log = await opened()
     for n in range(120):
         await log.append(batch(n, 3))
+        if n == 60:  # so far it is in the file itself
+            log._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     print(log.epoch, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 

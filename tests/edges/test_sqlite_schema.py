@@ -27,24 +27,36 @@ CREATE TABLE keys (
 CREATE INDEX keys_by_end ON keys (ended_ms) WHERE ended_ms IS NOT NULL;
 CREATE TABLE seen (identity TEXT PRIMARY KEY, time_ms INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX seen_by_time ON seen (time_ms);
-INSERT INTO meta VALUES ('epoch', '9f3c02aa'), ('head', '3'), ('floor', '2');
+INSERT INTO meta VALUES ('epoch', '9f3c02aa'), ('head', '4'), ('floor', '1');
 PRAGMA user_version = 1;
 """
+
+TOLD = examples.decode(examples.instance_change())
 
 
 @pytest.fixture
 def version_1(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    """A log as the first release left it: two entries trimmed, one run that goes on."""
+    """A log as the first release left it: one entry trimmed, a run that goes on, another's step."""
     connection = sqlite3.connect(tmp_path / "log.db")
     connection.executescript(VERSION_1)
     event = examples.step(1)
-    payload = events.encode(event)
     standing = (
         b'{"status":"CHECKING","error":null,"order":[0,1,1,"2026-01-01T00:00:01.000Z","run-1.1"]}'
     )
-    connection.execute("INSERT INTO entries VALUES (3, ?, 0, 0, ?)", (event.key, payload))
-    connection.execute("INSERT INTO keys VALUES (?, ?, 3, NULL, ?)", (event.key, standing, payload))
-    connection.execute("INSERT INTO seen VALUES (?, 0)", (event.identity,))
+    earlier = examples.step(3)
+    other = examples.step(1, run="run-10")  # whose identity begins like the first one's
+    entries = [
+        (place, each.key, late, 0, events.encode(each))
+        for place, each, late in ((2, earlier, 1), (3, event, 0), (4, other, 0))
+    ]
+    connection.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", entries)
+    for place, each in ((3, event), (4, other)):
+        connection.execute(
+            "INSERT INTO keys VALUES (?, ?, ?, NULL, ?)",
+            (each.key, standing, place, events.encode(each)),
+        )
+    seen = [(each.identity, 5_000) for each in (event, earlier, other, TOLD)]
+    connection.executemany("INSERT INTO seen VALUES (?, ?)", seen)
     connection.commit()
     yield connection
     connection.close()
@@ -57,16 +69,22 @@ async def test_a_log_of_version_1_is_brought_up(
     version_1.close()
     silent = examples.execution_change(status="ABORTED", executionArn=examples.step(1).key[10:])
     silent["detail"]["input"] = None
-    for verdict in (Verdict.APPENDED, Verdict.REPEAT):
-        log = make(tmp_path / "log.db")
-        await log.open()
-        assert await log.append([examples.step(1)]) == [Verdict.REPEAT]
-        assert await log.append([examples.decode(silent)]) == [verdict]
-        assert [(e.place, e.event.instance_id) for e in await log.read(2, 9)] == [
-            (3, examples.INSTANCE),
-            (4, examples.INSTANCE),
-        ]
-        await log.close()
+    known = [examples.step(1), examples.step(3), examples.step(1, run="run-10"), TOLD]
+    new = [examples.decode(silent), examples.step(2)]
+    log = make(tmp_path / "log.db")
+    await log.open()
+    assert await log.append(known) == [Verdict.REPEAT] * 4
+    assert await log.append(new) == [Verdict.APPENDED, Verdict.LATE]
+    assert [(entry.place, entry.event.instance_id) for entry in await log.read(1, 9)] == [
+        (place, examples.INSTANCE) for place in (2, 3, 4, 5, 6)
+    ]
+    history = await log.history(examples.step(1).key, 9)
+    assert [entry.place for entry in history] == [2, 3, 5, 6]
+    await log.close()
+    log = make(tmp_path / "log.db")
+    await log.open()
+    assert await log.append([*known, *new]) == [Verdict.REPEAT] * 6
+    await log.close()
 
 
 async def test_a_migration_that_fails_changes_nothing(

@@ -126,7 +126,7 @@ def _fate(
     fate = None
     if message.message_id in dead:
         fate = "dead-lettered"
-    elif message.is_old and identity not in seen:
+    elif message.is_old and identity not in seen | appended:
         fate = "expired"
     elif identity in counted:
         fate = "repeat"
