@@ -23,7 +23,8 @@ from consumer.edges.metrics import QUEUES, Metrics, MetricsServer, Observed
 from consumer.edges.reconcile import Learned, Reconciler
 from consumer.edges.server import Server
 from consumer.edges.sqlite_log import SqliteLog
-from consumer.edges.sqs import SqsQueue
+from consumer.edges.sqs import Clients, SqsQueue
+from consumer.edges.sqs_calls import SqsCalls, tls_context
 from consumer.edges.tls import Certificates
 from consumer.edges.tokens import Verifier
 from consumer.hub import Hub
@@ -235,36 +236,31 @@ async def run(settings: Settings) -> None:
 @asynccontextmanager
 async def _open_queues(settings: Settings, counts: Counts) -> AsyncIterator[list[SqsQueue]]:
     session = aioboto3.Session()
-    urls = _urls(settings)
-    polls_at_once = len(urls) * settings.polls
-    patient = AioConfig(
-        max_pool_connections=polls_at_once,
-        connect_timeout=5,
-        read_timeout=settings.poll_wait_s + 10,
-        retries={"mode": "standard", "total_max_attempts": 1},  # the pipeline tries again
-    )
+    credentials = await session.get_credentials()
     quick = AioConfig(
-        max_pool_connections=polls_at_once,
         connect_timeout=5,
         read_timeout=10,
         retries={"mode": "standard", "total_max_attempts": 3},
     )
-    async with (
-        session.client("sqs", config=patient) as polls,
-        session.client("sqs", config=quick) as calls,
-    ):
-        yield [
-            SqsQueue(
-                name,
-                url,
-                polls,
-                calls,
-                poll_wait_s=settings.poll_wait_s,
-                visibility_s=settings.visibility_s,
-                counts=counts,
-            )
-            for name, url in urls.items()
-        ]
+    async with session.client("sqs", config=quick) as client:
+        tls = tls_context(session) if client.meta.endpoint_url.startswith("https:") else None
+        polls, deletes = (SqsCalls(client, credentials, tls) for _ in range(2))
+        clients = Clients(polls, deletes, client)
+        try:
+            yield [
+                SqsQueue(
+                    name,
+                    url,
+                    clients,
+                    poll_wait_s=settings.poll_wait_s,
+                    visibility_s=settings.visibility_s,
+                    counts=counts,
+                )
+                for name, url in _urls(settings).items()
+            ]
+        finally:
+            polls.close()
+            deletes.close()
 
 
 @asynccontextmanager

@@ -19,8 +19,10 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as NoConnection
 from botocore.parsers import ResponseParserError
 
+from consumer.edges.channels import BadAnswer
+
 FAILURES: Final = (
-    *(BotoCoreError, ClientError, ResponseParserError, HttpError),
+    *(BotoCoreError, ClientError, ResponseParserError, HttpError, BadAnswer),
     *(OSError, TimeoutError),
     # An answer that is none: of another shape, or to another question.
     *(KeyError, IndexError, ValueError, TypeError, AttributeError),
@@ -68,7 +70,7 @@ def kind_of(error: BaseException) -> Kind:
         return "credentials"
     if isinstance(error, TimeoutError | ConnectTimeoutError | ReadTimeoutError):
         return "timeout"
-    if isinstance(error, HttpError | HTTPClientError | NoConnection | OSError):
+    if isinstance(error, HttpError | HTTPClientError | NoConnection | OSError | BadAnswer):
         return "network"
     return "other"
 

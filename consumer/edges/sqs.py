@@ -1,7 +1,6 @@
 """SQS as a `Source`: long polls, deletes and releases in batches, visibility while in hand.
 
-Polls have a client, and so a connection pool, of their own: those that wait never keep a delete
-waiting for a connection.
+Polls and deletes have connections of their own: those that wait never keep a delete waiting.
 """
 
 import asyncio
@@ -21,6 +20,8 @@ from consumer.ports import Message, SourceUnavailable
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs.client import SQSClient
+
+    from consumer.edges.sqs_calls import SqsCalls
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,14 @@ class Backlog(NamedTuple):
     in_flight: int
 
 
+class Clients(NamedTuple):
+    """How SQS is called; for all queues."""
+
+    polls: "SqsCalls"
+    deletes: "SqsCalls"
+    others: "SQSClient"
+
+
 class SqsQueue:
     """One queue; see `consumer.ports.Source`. Several tasks may receive at the same time."""
 
@@ -63,8 +72,7 @@ class SqsQueue:
         self,
         name: str,
         url: str,
-        polls: "SQSClient",
-        calls: "SQSClient",
+        clients: Clients,
         *,
         poll_wait_s: int,
         visibility_s: int,
@@ -74,8 +82,9 @@ class SqsQueue:
         self.answered_s: float | None = None
         """When it last answered a poll, by the monotonic clock."""
         self._url = url
-        self._polls = polls
-        self._calls = calls
+        self._poll = clients.polls.receive_message
+        self._delete_batch = clients.deletes.delete_message_batch
+        self._others = clients.others
         self._counts = Counts() if counts is None else counts
         self._poll_wait_s = poll_wait_s
         self._visibility_s = visibility_s
@@ -93,13 +102,13 @@ class SqsQueue:
         """See `Source.receive`. The first poll returns at once, to show that the queue answers."""
         begun_s, attempt = self._attempt()
         try:
-            answer = await self._polls.receive_message(
+            answer = await self._poll(
                 QueueUrl=self._url,
                 MaxNumberOfMessages=MAX_BATCH,
                 WaitTimeSeconds=self._poll_wait_s if self.answered_s is not None else 0,
                 VisibilityTimeout=self._visibility_s,
                 MessageSystemAttributeNames=_ATTRIBUTES,
-                **({"ReceiveRequestAttemptId": attempt} if attempt else {}),  # type: ignore[arg-type]
+                **({"ReceiveRequestAttemptId": attempt} if attempt else {}),
             )
             received = [_message(raw) for raw in answer.get("Messages", ())]
         except aws.FAILURES as error:
@@ -157,7 +166,7 @@ class SqsQueue:
     async def backlog(self) -> Backlog:
         """What is in the queue. One request; raises `SourceUnavailable`."""
         try:
-            answer = await self._calls.get_queue_attributes(
+            answer = await self._others.get_queue_attributes(
                 QueueUrl=self._url, AttributeNames=_BACKLOG
             )
             return Backlog(*(int(answer["Attributes"][name]) for name in _BACKLOG))
@@ -188,7 +197,7 @@ class SqsQueue:
 
     async def _delete(self, batch: Sequence[Message]) -> Sequence[Message]:
         try:
-            answer = await self._calls.delete_message_batch(
+            answer = await self._delete_batch(
                 QueueUrl=self._url,
                 Entries=[
                     {"Id": str(place), "ReceiptHandle": message.receipt_handle}
@@ -218,7 +227,7 @@ class SqsQueue:
     async def _change(self, batch: Sequence[Message], visibility_s: int) -> None:
         """Change the visibility timeout, from now on."""
         try:
-            answer = await self._calls.change_message_visibility_batch(
+            answer = await self._others.change_message_visibility_batch(
                 QueueUrl=self._url,
                 Entries=[
                     {

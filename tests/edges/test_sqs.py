@@ -4,16 +4,18 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import aioboto3
 import pytest
+from aiobotocore.credentials import AioCredentials as Credentials
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 from moto.server import ThreadedMotoServer
 
 from consumer.edges import sqs
-from consumer.edges.sqs import Backlog, SqsQueue
+from consumer.edges.sqs import Backlog, Clients, SqsQueue
+from consumer.edges.sqs_calls import SqsCalls
 from consumer.pipeline import Counts
 from consumer.ports import Message, SourceUnavailable
 
@@ -56,7 +58,12 @@ async def send(client: Any, url: str, *bodies: str) -> None:
 
 
 def queue(client: Any, url: str) -> SqsQueue:
-    return SqsQueue("status", url, client, client, poll_wait_s=0, visibility_s=VISIBILITY_S)
+    """With the product's own calls."""
+    frozen = Credentials("testing", "testing")
+    calls = SqsCalls(client, frozen, None)
+    return SqsQueue(
+        "status", url, Clients(calls, calls, client), poll_wait_s=0, visibility_s=VISIBILITY_S
+    )
 
 
 async def visible(client: Any, url: str) -> tuple[int, int]:
@@ -145,8 +152,13 @@ class FakeSqs:
         return [asked for name, asked in self.calls if name == call]
 
 
+def clients(client: FakeSqs) -> Clients:
+    """All calls to one."""
+    return Clients(cast(SqsCalls, client), cast(SqsCalls, client), cast(Any, client))
+
+
 def fake_queue(client: FakeSqs, url: str = "q.fifo", visibility_s: int = VISIBILITY_S) -> SqsQueue:
-    return SqsQueue("status", url, client, client, poll_wait_s=0, visibility_s=visibility_s)  # type: ignore[arg-type]
+    return SqsQueue("status", url, clients(client), poll_wait_s=0, visibility_s=visibility_s)
 
 
 def failed(id_: str, *, ours: bool) -> dict[str, Any]:
@@ -177,7 +189,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 async def test_what_sqs_is_asked_for() -> None:
     """Ten at once, for as long as the setting says; the first poll does not wait."""
     client = FakeSqs(answer(), answer())
-    source = SqsQueue("status", "q", client, client, poll_wait_s=20, visibility_s=30)  # type: ignore[arg-type]
+    source = SqsQueue("status", "q", clients(client), poll_wait_s=20, visibility_s=30)
     await source.receive()
     await source.receive()
     first, second = client.asked("receive")
@@ -274,7 +286,7 @@ async def test_what_is_in_hand_stays_invisible(monkeypatch: pytest.MonkeyPatch) 
     """Extended while it waits, not once it is deleted, and not for ever."""
     monkeypatch.setattr("consumer.edges.sqs.HOLD_S", 0.3)
     client = FakeSqs(answer("h1", "h2"))
-    source = SqsQueue("status", "q", client, client, poll_wait_s=0, visibility_s=0.04)  # type: ignore[arg-type]
+    source = SqsQueue("status", "q", clients(client), poll_wait_s=0, visibility_s=0.04)  # type: ignore[arg-type]
     first, _ = await source.receive()
     keeping = asyncio.create_task(source.keep())
     await until(lambda: bool(client.asked("change")))
@@ -291,7 +303,7 @@ async def test_what_is_in_hand_stays_invisible(monkeypatch: pytest.MonkeyPatch) 
 async def test_visibility_is_extended_when_half_of_it_is_over(clock: SimpleNamespace) -> None:
     """Each time anew, and for all that is in hand, ten in a call."""
     client = FakeSqs(answer(*(f"h{n}" for n in range(12))))
-    source = SqsQueue("status", "q", client, client, poll_wait_s=0, visibility_s=0.02)  # type: ignore[arg-type]
+    source = SqsQueue("status", "q", clients(client), poll_wait_s=0, visibility_s=0.02)  # type: ignore[arg-type]
     await source.receive()
     keeping = asyncio.create_task(source.keep())
     for rounds in range(1, 4):
@@ -307,7 +319,7 @@ async def test_visibility_is_extended_when_half_of_it_is_over(clock: SimpleNames
 async def test_a_stale_receipt_handle_is_not_extended_again() -> None:
     """Another consumer has the message, or it is gone."""
     client = FakeSqs(answer("h1"), failed("0", ours=True))
-    source = SqsQueue("status", "q", client, client, poll_wait_s=0, visibility_s=0.02)  # type: ignore[arg-type]
+    source = SqsQueue("status", "q", clients(client), poll_wait_s=0, visibility_s=0.02)  # type: ignore[arg-type]
     await source.receive()
     keeping = asyncio.create_task(source.keep())
     await until(lambda: source.in_hand == 0)
@@ -405,7 +417,7 @@ async def test_what_fails_after_the_poll_is_counted() -> None:
     """Deletes that are tried again, handles that had expired, visibility that was not changed."""
     counts = Counts()
     client = FakeSqs(THROTTLED, failed("1", ours=True), THROTTLED)
-    source = SqsQueue("status", "q", client, client, poll_wait_s=0, visibility_s=9, counts=counts)  # type: ignore[arg-type]
+    source = SqsQueue("status", "q", clients(client), poll_wait_s=0, visibility_s=9, counts=counts)
     await source.delete(MESSAGES)
     await source.close(5)
     await source.release(MESSAGES)

@@ -31,7 +31,7 @@ from consumer.core.events import Event
 from consumer.core.statuses import Verdict
 from consumer.edges import tracing
 from consumer.edges.sqlite_log import SqliteLog
-from consumer.edges.sqs import SqsQueue
+from consumer.edges.sqs import Clients, SqsQueue
 from consumer.edges.tracing import Traces
 from consumer.hub import Hub
 from consumer.pipeline import MAX_RELEASES
@@ -387,7 +387,9 @@ async def test_a_header_comes_with_its_message(client: Any, url: str) -> None:
             MessageDeduplicationId=each,
             MessageSystemAttributes=attributes,
         )
-    source = SqsQueue("status", url, client, client, poll_wait_s=0, visibility_s=60)
+    source = SqsQueue(
+        "status", url, Clients(client, client, client), poll_wait_s=0, visibility_s=60
+    )
     assert {m.body: m.trace for m in await source.receive()} == {"traced": HEADER, "not": None}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.edges.sqlite_file import LogFile
+from consumer.edges.sqlite_file import SCHEMA_VERSION, LogFile
 from consumer.operator import log_file, machine
 from consumer.operator.finding import Level
 from consumer.operator.scene import Scene
@@ -82,7 +82,7 @@ async def test_a_log_that_is_whole(log: Path) -> None:
     before = sorted(log.parent.iterdir())
     found = await told(log_file.file, log=f"sqlite:{log}")
     assert found.level is Level.OK
-    assert found.title.startswith("the log is whole (schema 2, epoch ")
+    assert found.title.startswith(f"the log is whole (schema {SCHEMA_VERSION}, epoch ")
     assert sorted(log.parent.iterdir()) == before
 
 
