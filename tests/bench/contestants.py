@@ -48,7 +48,13 @@ class Contestant:
 
 def product() -> Contestant:
     def start(folder: Path, core: int, heartbeat_s: float) -> Served:
-        command = [sys.executable, "-m", "tests.bench.product", folder, str(heartbeat_s)]
+        command: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "tests.bench.product",
+            folder,
+            str(heartbeat_s),
+        ]
         return _listening(Pinned(command, core, folder / "output"))
 
     return Contestant("Statuswire", "product", start)
@@ -81,7 +87,7 @@ def present(contestants: Iterable[Contestant]) -> list[Contestant]:
 
 def _python(name: str, module: str) -> Contestant:
     def start(folder: Path, core: int, _: float) -> Served:
-        command = [PYTHON, "-m", f"tests.bench.peers.{module}"]
+        command: list[str | Path] = [PYTHON, "-m", f"tests.bench.peers.{module}"]
         return _listening(Pinned(command, core, folder / "output"))
 
     return Contestant(name, "plain", start, _lack(PYTHON))
@@ -109,7 +115,7 @@ def _system(name: str, dialect: str, peer: Any, needs: Path | None = None) -> Co
         command = peer.command(program, folder, port, feed)
         process = Pinned(command, core, folder / "output")
         try:
-            wait_for(lambda: _answers(port) and _answers(feed))
+            wait_for(lambda: process.is_up() and _answers(port) and _answers(feed))
         except BaseException:
             process.kill()
             raise

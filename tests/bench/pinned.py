@@ -55,7 +55,7 @@ class Pinned:
     ) -> None:
         self._output = output
         with output.open("ab") as sink:
-            self._process = subprocess.Popen(  # noqa: PLW1509 # nothing else runs yet
+            self._process = subprocess.Popen(
                 [str(part) for part in command],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -63,12 +63,18 @@ class Pinned:
                 env={**os.environ, **(environment or {})},
                 cwd=ROOT,
                 start_new_session=True,
-                preexec_fn=_settle(core),
+                preexec_fn=_settle(core),  # noqa: PLW1509 # we have no threads
             )
 
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    def is_up(self) -> bool:
+        """Raises RuntimeError where it has ended."""
+        if self._process.poll() is not None:
+            raise RuntimeError(f"it ended: {self._last_words()}")
+        return True
 
     def say(self, line: str) -> None:
         """A line to its standard input."""

@@ -27,7 +27,7 @@ from consumer.edges.sqlite_log import SqliteLog
 from consumer.hub import Hub
 from consumer.pipeline import Counts, Gate, Pipeline
 from consumer.timings import Timings
-from tests.bench.lines import NAME, LineSource
+from tests.bench.lines import LineSource
 
 HOST: Final = "127.0.0.1"
 POLLS: Final = 16

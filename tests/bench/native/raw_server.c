@@ -11,7 +11,7 @@
 
 #define FEED_BYTES (256 * 1024)
 #define JOINED_BYTES (64 * 1024)
-#define BEHIND_BYTES (64 * 1024) /* of one client; what comes on top is dropped, and counted */
+#define BEHIND_BYTES (256 * 1024) /* of one client; what comes on top is dropped, and counted */
 #define WAIT_MS 1 /* for what might still be joined */
 
 struct client {
@@ -39,6 +39,7 @@ static struct {
     unsigned count, topic;
 } joined;
 
+/* Made where it is not there yet. */
 static struct topic *topic_of(unsigned number) {
     if (number >= topics_room) {
         unsigned room = number * 2 + 1024;
@@ -111,9 +112,11 @@ static void catch_up(struct client *client) {
 static void flush(void) {
     if (!joined.count)
         return;
-    struct topic *topic = topic_of(joined.topic);
-    for (unsigned i = 0; i < topic->count; i++)
-        send_to(topic->members[i], joined.bytes, joined.size);
+    if (joined.topic < topics_room) { /* else nobody ever asked for it */
+        struct topic *topic = &topics[joined.topic];
+        for (unsigned i = 0; i < topic->count; i++)
+            send_to(topic->members[i], joined.bytes, joined.size);
+    }
     joined.count = 0;
     joined.size = 0;
 }

@@ -30,11 +30,14 @@ http {{
   nchan_shared_memory_size 512M;
   nchan_message_buffer_length 256;
   nchan_message_timeout 5s;
-  nchan_subscriber_first_message newest;
-  nchan_channel_id_split_delimiter ",";
   server {{
     listen {host}:{port} backlog=4096;
-    location ~ ^/sub/([0-9,]+)$ {{ nchan_subscriber websocket; nchan_channel_id $1; }}
+    location ~ ^/sub/([0-9,]+)$ {{
+      nchan_subscriber websocket;
+      nchan_channel_id $1;
+      nchan_channel_id_split_delimiter ",";
+      nchan_subscriber_first_message newest;
+    }}
   }}
   server {{
     listen {host}:{feed};
