@@ -1,15 +1,15 @@
 # Statuswire: what to type. `make` alone lists the targets.
 #
-# All environments are made from hashed lock files: .venv holds the product and
-# its tests, .venv-tools the SAM CLI and the embedded AWS (their pins clash),
+# Four environments, all made from hashed lock files: .venv holds the product
+# and its tests, .venv-tools the SAM CLI and the embedded AWS (their pins clash),
 # .venv-node what checks the state machines and exists for Node only, .venv-bench
-# what the benchmarks compare the product with (Node's share in .venv-bench/node).
+# what the product is measured against, of Python and of Node.
 
 PYTHON ?= python3
 PRODUCT := .venv/.installed
 TOOLS := .venv-tools/.installed
 NODE := .venv-node/.installed
-PEERS := .venv-bench/.installed
+BENCH := .venv-bench/.installed
 PY := .venv/bin/python
 NPM := .venv/bin/npm --silent --ignore-scripts --omit-lockfile-registry-resolved \
 	--no-audit --no-fund --no-update-notifier --cache $(CURDIR)/.local/npm
@@ -39,7 +39,7 @@ attacks: $(PRODUCT) $(TOOLS) ## Attack a server, measure what honest readers not
 	$(PY) -m tests.attacks.fuzz_tokens $(or $(FUZZ),1000000)
 	$(PY) -m tests.attacks.fuzz_handshakes $(or $(FUZZ),1000000)
 
-bench: $(PRODUCT) $(PEERS) ## Side by side with peers (ONLY=, ROUNDS=, QUICK=1, WRITE=1: into docs/)
+bench: $(PRODUCT) $(BENCH) ## Side by side with peers (ONLY=, ROUNDS=, QUICK=1, WRITE=1: into docs/)
 	$(PY) -m tests.bench $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 		$(if $(QUICK),--quick) $(if $(WRITE),--write)
 
@@ -98,11 +98,10 @@ $(NODE): requirements/npm/package.json requirements/npm/package-lock.json $(PROD
 	@$(NPM) ci --prefix .venv-node
 	@touch $@
 
-$(PEERS): requirements/bench.txt requirements/npm-bench/package.json requirements/npm-bench/package-lock.json $(PRODUCT)
-	@echo "Setting up .venv-bench (what the product is compared with) …"
+$(BENCH): requirements/bench.txt requirements/npm-bench/package.json requirements/npm-bench/package-lock.json $(PRODUCT)
+	@echo "Setting up .venv-bench (what the product is measured against) …"
 	@.venv/bin/uv venv --quiet --clear --python .venv/bin/python .venv-bench
 	@.venv/bin/uv pip sync --quiet --python .venv-bench/bin/python --require-hashes requirements/bench.txt
-	@mkdir -p .venv-bench/node
-	@cp requirements/npm-bench/*.json .venv-bench/node
-	@$(NPM) ci --prefix .venv-bench/node
+	@cp requirements/npm-bench/*.json .venv-bench
+	@$(NPM) ci --prefix .venv-bench
 	@touch $@

@@ -94,7 +94,7 @@ def _python(name: str, module: str) -> Contestant:
 
 
 def _node() -> Contestant:
-    modules = ENVIRONMENT / "node" / "node_modules"
+    modules = ENVIRONMENT / "node_modules"
     program = Path(__file__).parent / "peers" / "node_ws.js"
 
     def start(folder: Path, core: int, _: float) -> Served:

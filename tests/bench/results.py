@@ -33,6 +33,7 @@ def as_json(scenario: Scenario, results: Results) -> dict[str, Any]:
         "scenario": scenario.name,
         "title": scenario.title,
         "columns": dict(scenario.columns),
+        "plotted": scenario.plotted,
         "samples": results.samples,
         "lacks": results.lacks,
     }

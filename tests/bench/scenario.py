@@ -52,13 +52,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Scenario:
-    """`columns` are the figures that its table shows, with their headings."""
+    """`columns` are the figures that its table shows, with their headings; some are plotted."""
 
     name: str
     title: str
     play: Callable[[Run], Results]
     columns: Mapping[str, str]
     goals: Sequence[Goal] = ()
+    plotted: Sequence[str] = ()
 
 
 @contextmanager

@@ -10,4 +10,4 @@ from tests.bench.scenarios.steady import STEADY
 from tests.bench.scenarios.topics import TOPICS
 from tests.bench.scenarios.trickle import TRICKLE
 
-SCENARIOS: Final[tuple[Scenario, ...]] = (SATURATED, STEADY, TRICKLE, *TOPICS, IDLE, CROWD)
+SCENARIOS: Final[tuple[Scenario, ...]] = (*SATURATED, STEADY, TRICKLE, *TOPICS, IDLE, CROWD)

@@ -55,4 +55,5 @@ IDLE: Final = Scenario(
         Goal("private memory per idle connection, KiB", "kib", "at most", 3.0),
         Goal("handshakes/s", "handshakes_per_s", "at least", 3_000),
     ),
+    ("kib",),
 )

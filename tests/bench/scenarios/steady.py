@@ -43,4 +43,5 @@ STEADY: Final = Scenario(
         Goal("p99 at 50,000 deliveries/s, of raw C", "p99_us", "at most", 1.15, _RAW),
         Goal("p99 at 50,000 deliveries/s, of the best peer", "p99_us", "at most", 1.0, PEERS),
     ),
+    ("cpu_us", "p99_us"),
 )

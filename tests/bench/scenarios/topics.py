@@ -55,6 +55,7 @@ def _scenario(subscriptions: int, each: int, *, with_peers: bool) -> Scenario:
             ),
             Goal("CPU of its delivery alone, of raw C", "alone_us", "at most", 1.4, _RAW),
         ),
+        ("cpu_us",),
     )
 
 
