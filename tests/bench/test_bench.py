@@ -9,10 +9,11 @@ from tests.bench.report import report
 from tests.bench.scenario import QUICK
 from tests.bench.scenarios.everything import SCENARIOS
 
-DELIVERING = ("saturated", "steady", "trickle", "topics-1000")
+DELIVERING = ("saturated", "steady", "trickle", "topics-1000", "topics-100000")
+OTHERS = ("idle", "crowd")
 
 
-@pytest.mark.parametrize("name", [scenario.name for scenario in SCENARIOS])
+@pytest.mark.parametrize("name", [*DELIVERING, *OTHERS])
 def test_a_moment_of_each_scenario_delivers_and_can_be_reported(name: str) -> None:
     """Of the product and of every peer that is installed, and nothing is lost on the way."""
     chosen = [scenario for scenario in SCENARIOS if scenario.name == name]
