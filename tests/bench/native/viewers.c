@@ -3,14 +3,16 @@
  * Usage: viewers plain|product|nats|nchan. Reads commands from standard input, one line each, and
  * answers each with a line of JSON:
  *
- *   connect PORT COUNT EACH   so many connections. EACH = 0: all watch topic 0; otherwise each
- *                             watches so many topics of its own, counted on from 0
+ *   connect PORT COUNT EACH   so many connections. EACH = 0: all watch topic 0, or everything, if
+ *                             it is the product's; otherwise each watches so many topics of its
+ *                             own, counted on from 0
  *   feed PORT                 where events go
  *   play SECONDS RATE MOST FANOUT TOPICS FIRST
  *                             make events for so long, RATE per second in turn for TOPICS topics
  *                             from FIRST on; RATE = 0: as fast as may be with MOST of them on their
  *                             way. FANOUT is how many deliveries each brings (0: none). Answers
  *                             when all came, or nothing more does
+ *   hear SECONDS              as `play`, of events that come from elsewhere
  *   wait SECONDS              only hold
  *   closed SECONDS            hold until all were closed by the server, at most so long
  *   close                     close all
@@ -114,6 +116,8 @@ static void ask(struct viewer *viewer) {
     int size = 0;
     if (dialect == PLAIN) {
         sprintf(path, "/t/%u+%u", first, count);
+    } else if (dialect == PRODUCT && !each_topics) {
+        sprintf(path, "/v1/status?watch=*");
     } else if (dialect == PRODUCT) {
         size = sprintf(path, "/v1/status");
         for (unsigned i = 0; i < count; i++)
@@ -433,6 +437,7 @@ static int is_over(uint64_t now) {
     return now > since + STALL_NS;
 }
 
+/* Where there is no feed, of what others make. */
 static void do_play(double seconds, double rate, unsigned most, unsigned fanout, unsigned topics,
                     unsigned first) {
     double used_s = cpu_s();
@@ -448,7 +453,7 @@ static void do_play(double seconds, double rate, unsigned most, unsigned fanout,
     play.late_ns = 0;
     play.began_ns = seen.last_ns = now_ns();
     play.ends_ns = play.began_ns + (uint64_t)(seconds * 1e9);
-    play.is_on = 1;
+    play.is_on = feed.fd >= 0;
     while (!is_over(now_ns()))
         turn();
     play.is_on = 0;
@@ -458,7 +463,7 @@ static void do_play(double seconds, double rate, unsigned most, unsigned fanout,
            "\"seconds\":%.4f,\"viewers_cpu_s\":%.4f,\"p50_us\":%.1f,\"p99_us\":%.1f,"
            "\"p999_us\":%.1f,\"max_us\":%.1f,\"late_us\":%.1f,\"gone\":%u}\n",
            (unsigned long long)feed.made, (unsigned long long)seen.deliveries,
-           (long long)(feed.made * fanout - seen.deliveries), (unsigned long long)seen.bytes,
+           fanout ? (long long)(feed.made * fanout - seen.deliveries) : 0ll, (unsigned long long)seen.bytes,
            (unsigned long long)seen.reads, (double)(until - play.began_ns) / 1e9, cpu_s() - used_s,
            (double)histogram_at(h, 0.5) / 1e3, (double)histogram_at(h, 0.99) / 1e3,
            (double)histogram_at(h, 0.999) / 1e3, (double)h->max / 1e3, (double)play.late_ns / 1e3,
@@ -502,6 +507,8 @@ static int obey(const char *line) {
         do_feed(a);
     else if (sscanf(line, "play %lf %lf %u %u %u %u", &seconds, &rate, &a, &b, &c, &d) == 6)
         do_play(seconds, rate, a, b, c, d);
+    else if (sscanf(line, "hear %lf", &seconds) == 1)
+        do_play(seconds, 0, 0, 0, 1, 0);
     else if (sscanf(line, "wait %lf", &seconds) == 1)
         do_wait(seconds, 0);
     else if (sscanf(line, "closed %lf", &seconds) == 1)
