@@ -18,7 +18,11 @@
  *   close                     close all
  *
  * Both are in one process because they share a core anyway, and so know exactly what is under way.
- * A `read` for each connection that has something is its limit; tests/bench/limits.py measures it.
+ *
+ * Its own limit, against raw_server.c with 1,000 connections: 5 µs for each connection that has
+ * something to read, and 0.1 µs for each event in it. That is 200,000 single events per second, or
+ * 7,000,000 of 128 in each read; raw C's `write` takes as long or longer. The `saturated` scenario
+ * shows the share of its core that it used beside each figure: near 1, it was what limited.
  */
 
 #define _GNU_SOURCE
