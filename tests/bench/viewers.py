@@ -32,10 +32,6 @@ class Viewers:
         """Make events for so long; `rate` 0 is as fast as viewers take them, `most` under way."""
         return self._ask(f"play {seconds} {rate} {most} {fanout} {topics} {first}", seconds)
 
-    def hear(self, seconds: float) -> dict[str, Any]:
-        """As `play`, of events that come from elsewhere."""
-        return self._ask(f"hear {seconds}", seconds)
-
     def wait(self, seconds: float) -> dict[str, Any]:
         """Only hold the connections."""
         return self._ask(f"wait {seconds}", seconds)

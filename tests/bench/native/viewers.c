@@ -11,8 +11,8 @@
  *                             make events for so long, RATE per second in turn for TOPICS topics
  *                             from FIRST on; RATE = 0: as fast as may be with MOST of them on their
  *                             way. FANOUT is how many deliveries each brings (0: none). Answers
- *                             when all came, or nothing more does
- *   hear SECONDS              as `play`, of events that come from elsewhere
+ *                             when all came, or nothing more does. RATE and MOST = 0: none are
+ *                             made; what others make is counted for so long
  *   wait SECONDS              only hold
  *   closed SECONDS            hold until all were closed by the server, at most so long
  *   close                     close all
@@ -319,7 +319,7 @@ static struct {
 } play;
 
 static void feed_turn(void) {
-    if (!play.is_on || feed.is_blocked)
+    if (!play.is_on || feed.is_blocked || (play.rate <= 0 && !play.most))
         return;
     uint64_t now = now_ns();
     if (now >= play.ends_ns)
@@ -441,7 +441,6 @@ static int is_over(uint64_t now) {
     return now > since + STALL_NS;
 }
 
-/* Where there is no feed, of what others make. */
 static void do_play(double seconds, double rate, unsigned most, unsigned fanout, unsigned topics,
                     unsigned first) {
     double used_s = cpu_s();
@@ -457,7 +456,7 @@ static void do_play(double seconds, double rate, unsigned most, unsigned fanout,
     play.late_ns = 0;
     play.began_ns = seen.last_ns = now_ns();
     play.ends_ns = play.began_ns + (uint64_t)(seconds * 1e9);
-    play.is_on = feed.fd >= 0;
+    play.is_on = 1;
     while (!is_over(now_ns()))
         turn();
     play.is_on = 0;
@@ -511,8 +510,6 @@ static int obey(const char *line) {
         do_feed(a);
     else if (sscanf(line, "play %lf %lf %u %u %u %u", &seconds, &rate, &a, &b, &c, &d) == 6)
         do_play(seconds, rate, a, b, c, d);
-    else if (sscanf(line, "hear %lf", &seconds) == 1)
-        do_play(seconds, 0, 0, 0, 1, 0);
     else if (sscanf(line, "wait %lf", &seconds) == 1)
         do_wait(seconds, 0);
     else if (sscanf(line, "closed %lf", &seconds) == 1)

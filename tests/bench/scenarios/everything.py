@@ -5,7 +5,6 @@ from typing import Final
 from tests.bench.scenario import Scenario
 from tests.bench.scenarios.crowd import CROWD
 from tests.bench.scenarios.idle import IDLE
-from tests.bench.scenarios.journeys import JOURNEYS
 from tests.bench.scenarios.saturated import SATURATED
 from tests.bench.scenarios.steady import STEADY
 from tests.bench.scenarios.topics import TOPICS
@@ -18,5 +17,4 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
     *TOPICS,
     IDLE,
     CROWD,
-    JOURNEYS,
 )
