@@ -6,7 +6,7 @@ from typing import Final
 
 CONTESTANT: Final = 0
 """The core of who is measured, with all its threads."""
-LOAD: Final = (os.cpu_count() != 1 and 1) or 0
+LOAD: Final = 1 if (os.cpu_count() or 1) > 1 else 0
 """The core of everything else: load, viewers, and we who measure."""
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 

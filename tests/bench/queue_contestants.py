@@ -66,8 +66,10 @@ class Entrant(NamedTuple):
 
 def product_environment(mock: MockSqs, folder: Path, **settings: str) -> dict[str, str]:
     """The consumer's, everything on: the log is a real file, and each commit is synced."""
+    inherited = child_environment(mock.endpoint, folder)
+    inherited.pop("PYTHONDONTWRITEBYTECODE", None)  # it would compile all there is at every start
     return {
-        **child_environment(mock.endpoint, folder),
+        **inherited,
         "STATUSWIRE_QUEUE_URL": mock.queue_url,
         "STATUSWIRE_SERVICE_QUEUE_URL": mock.service_url,
         "STATUSWIRE_LOG": f"sqlite:{folder / 'log.db'}",
