@@ -14,7 +14,7 @@ PY := .venv/bin/python
 NPM := .venv/bin/npm --silent --ignore-scripts --omit-lockfile-registry-resolved \
 	--no-audit --no-fund --no-update-notifier --cache $(CURDIR)/.local/npm
 
-.PHONY: help demo test test-long soak attacks lint format openapi lock clean
+.PHONY: help demo test test-long soak attacks bench lint format openapi lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -38,6 +38,10 @@ attacks: $(PRODUCT) $(TOOLS) ## Attack a server, measure what honest readers not
 	$(PY) -m tests.attacks
 	$(PY) -m tests.attacks.fuzz_tokens $(or $(FUZZ),1000000)
 	$(PY) -m tests.attacks.fuzz_handshakes $(or $(FUZZ),1000000)
+
+bench: $(PRODUCT) $(BENCH) ## Side by side with peers (ONLY=, ROUNDS=, QUICK=1, WRITE=1: into docs/)
+	$(PY) -m tests.bench $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(QUICK),--quick) $(if $(WRITE),--write)
 
 lint: $(PRODUCT) $(TOOLS) ## ruff, mypy, import contracts, cfn-lint, sam validate
 	.venv/bin/ruff check
