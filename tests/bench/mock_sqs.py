@@ -1,22 +1,20 @@
-"""The mock of SQS as a child process; `native/mock_sqs.c` says what it can do."""
+"""The mock of SQS, `native/mock_sqs.c`, from Python."""
 
-import asyncio
-import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import http.client
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import aiohttp
 import msgspec
 
-from infra.local.child import Child
-from infra.local.places import HOST, ROOT
-from tests.bench import processor
+from infra.local.places import HOST
+from tests.bench.compiled import compiled
+from tests.bench.pinned import Cores, Pinned
 
 ACCOUNT: Final = "000000000000"
 LOOK_S: Final = 0.02
-START_S: Final = 10.0
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -37,7 +35,7 @@ class Counts(msgspec.Struct, frozen=True):
     others: int
     """Calls that are none of the queue's traffic."""
     due: int
-    """Events that a fixed rate has made and nobody fetched; -1 where there is no rate."""
+    """Events that a fixed rate has made and nobody has fetched; -1 where there is no rate."""
     cpu_us: int
     """The mock's own: near the time that passed, the mock is what limits."""
 
@@ -45,59 +43,54 @@ class Counts(msgspec.Struct, frozen=True):
 class MockSqs:
     """One that runs. Its FIFO queue holds the events, its standard queue stays empty."""
 
-    def __init__(self, port: int, http: aiohttp.ClientSession) -> None:
+    def __init__(self, port: int) -> None:
         self.endpoint = f"http://{HOST}:{port}"
         self.queue_url = f"{self.endpoint}/{ACCOUNT}/status.fifo"
         self.service_url = f"{self.endpoint}/{ACCOUNT}/service"
-        self._http = http
+        self._http = http.client.HTTPConnection(HOST, port)
 
-    async def counts(self) -> Counts:
+    def counts(self) -> Counts:
         """What it has done so far."""
-        return await self._ask("counts")
+        return self._ask("/counts")
 
-    async def pace(self, rate: float | None) -> Counts:
+    def pace(self, rate: float | None) -> Counts:
         """Events per second from now on; 0: none; None: as many as are asked for."""
-        return await self._ask(f"pace?rate={'max' if rate is None else rate}")
+        return self._ask(f"/pace?rate={'max' if rate is None else rate}")
 
-    async def until(self, reached: Callable[[Counts], bool], within_s: float) -> Counts:
+    def until(self, reached: Callable[[Counts], bool], within_s: float) -> Counts:
         """Wait for what it has done to be enough. Raises `TimeoutError`."""
-        async with asyncio.timeout(within_s):
-            while True:
-                if reached(counts := await self.counts()):
-                    return counts
-                await asyncio.sleep(LOOK_S)
+        deadline_s = time.monotonic() + within_s
+        while not reached(counts := self.counts()):
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(f"so far: {counts}")
+            time.sleep(LOOK_S)
+        return counts
 
-    async def drained(self, within_s: float) -> Counts:
+    def drained(self, within_s: float) -> Counts:
         """Wait for all that was handed out to be deleted. Raises `TimeoutError`."""
-        return await self.until(lambda counts: counts.deleted >= counts.received, within_s)
+        return self.until(lambda counts: counts.deleted >= counts.received, within_s)
 
-    async def _ask(self, what: str) -> Counts:
-        async with self._http.get(f"{self.endpoint}/{what}") as response:
-            return msgspec.json.decode(await response.read(), type=Counts)
+    def close(self) -> None:
+        self._http.close()
+
+    def _ask(self, path: str) -> Counts:
+        self._http.request("GET", path)
+        return msgspec.json.decode(self._http.getresponse().read(), type=Counts)
 
 
-@asynccontextmanager
-async def mock_sqs(program: Path, output: Path, **options: float) -> AsyncIterator[MockSqs]:
-    """A mock on the core of the load; options are the program's, `_` for `-`."""
+@contextmanager
+def mock_sqs(folder: Path, **options: float | str) -> Iterator[MockSqs]:
+    """A mock on the core of the load; options are the program's, with `_` for `-`."""
     words = [word for name, value in options.items() for word in (_option(name), str(value))]
-    child = await Child.start(
-        [program, *words], output=output, environment=dict(os.environ), cwd=ROOT
-    )
+    process = Pinned([compiled("mock_sqs"), *words], Cores.here().load, folder / "mock")
     try:
-        processor.pin(child.pid, processor.LOAD)
-        async with aiohttp.ClientSession() as http:
-            yield MockSqs(await _port(child), http)
+        mock = MockSqs(process.hear()["port"])
+        try:
+            yield mock
+        finally:
+            mock.close()
     finally:
-        await child.kill()
-
-
-async def _port(child: Child) -> int:
-    async with asyncio.timeout(START_S):
-        while not (told := child.output.read_text()).endswith("\n"):
-            if child.exit_code is not None:
-                raise RuntimeError(f"the mock ended ({child.exit_code}): {told}")
-            await asyncio.sleep(LOOK_S)
-    return int(told)
+        process.kill()
 
 
 def _option(name: str) -> str:

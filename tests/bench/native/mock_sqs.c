@@ -9,7 +9,7 @@
  *   mock_sqs [--port N] [--rate max|N] [--delay-ms N] [--messages N] [--keys N] [--instances N]
  *            [--steps N]
  *
- * prints its port. `detail.at` of each event is CLOCK_MONOTONIC when its answer was written.
+ * prints its port as JSON. `detail.at` of each event is CLOCK_MONOTONIC when its answer was written.
  * GET /counts tells what was done; GET /pace?rate=max|N begins another rate, 0 being none.
  */
 
@@ -412,7 +412,7 @@ static int listen_on(int port) {
         exit(1);
     }
     getsockname(listener, (struct sockaddr *)&address, &size);
-    printf("%d\n", ntohs(address.sin_port));
+    printf("{\"port\":%d}\n", ntohs(address.sin_port));
     fflush(stdout);
     return listener;
 }
