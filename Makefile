@@ -1,18 +1,20 @@
 # Statuswire: what to type. `make` alone lists the targets.
 #
-# Three environments, all made from hashed lock files: .venv holds the product
+# Four environments, all made from hashed lock files: .venv holds the product
 # and its tests, .venv-tools the SAM CLI and the embedded AWS (their pins clash),
-# .venv-node what checks the state machines and exists for Node only.
+# .venv-node what checks the state machines and exists for Node only, .venv-bench
+# what the product is measured against, of Python and of Node.
 
 PYTHON ?= python3
 PRODUCT := .venv/.installed
 TOOLS := .venv-tools/.installed
 NODE := .venv-node/.installed
+BENCH := .venv-bench/.installed
 PY := .venv/bin/python
 NPM := .venv/bin/npm --silent --ignore-scripts --omit-lockfile-registry-resolved \
 	--no-audit --no-fund --no-update-notifier --cache $(CURDIR)/.local/npm
 
-.PHONY: help demo test test-long soak attacks lint format openapi lock clean
+.PHONY: help demo test test-long soak attacks bench lint format openapi lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -37,6 +39,10 @@ attacks: $(PRODUCT) $(TOOLS) ## Attack a server, measure what honest readers not
 	$(PY) -m tests.attacks.fuzz_tokens $(or $(FUZZ),1000000)
 	$(PY) -m tests.attacks.fuzz_handshakes $(or $(FUZZ),1000000)
 
+bench: $(PRODUCT) $(BENCH) ## Side by side with peers (ONLY=, ROUNDS=, QUICK=1, WRITE=1: into docs/)
+	$(PY) -m tests.bench $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(QUICK),--quick) $(if $(WRITE),--write)
+
 lint: $(PRODUCT) $(TOOLS) ## ruff, mypy, import contracts, cfn-lint, sam validate
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
@@ -55,7 +61,7 @@ openapi: $(PRODUCT) ## Write infra/openapi.yaml from its source
 	$(PY) -m infra.openapi
 
 lock: ## Renew the lock files from the .in files (needs uv)
-	for name in consumer dev tools; do \
+	for name in consumer dev tools bench; do \
 		uv pip compile --universal --python-version 3.11 --generate-hashes \
 			--custom-compile-command "make lock" --upgrade \
 			requirements/$$name.in -o requirements/$$name.txt || exit 1; done
@@ -63,10 +69,11 @@ lock: ## Renew the lock files from the .in files (needs uv)
 		uv pip compile --python-version 3.11 --generate-hashes \
 			--custom-compile-command "make lock" --upgrade \
 			$$folder/requirements.in -o $$folder/requirements.txt || exit 1; done
-	$(NPM) update --package-lock-only --prefix requirements/npm
+	for folder in npm npm-bench; do \
+		$(NPM) update --package-lock-only --prefix requirements/$$folder || exit 1; done
 
 clean: ## Remove everything that make has made
-	rm -rf .venv .venv-tools .venv-node .local .aws-sam .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-tools .venv-node .venv-bench .local .aws-sam .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 $(PRODUCT): requirements/dev.txt requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -89,4 +96,12 @@ $(NODE): requirements/npm/package.json requirements/npm/package-lock.json $(PROD
 	@mkdir -p .venv-node
 	@cp requirements/npm/*.json .venv-node
 	@$(NPM) ci --prefix .venv-node
+	@touch $@
+
+$(BENCH): requirements/bench.txt requirements/npm-bench/package.json requirements/npm-bench/package-lock.json $(PRODUCT)
+	@echo "Setting up .venv-bench (what the product is measured against) …"
+	@.venv/bin/uv venv --quiet --clear --python .venv/bin/python .venv-bench
+	@.venv/bin/uv pip sync --quiet --python .venv-bench/bin/python --require-hashes requirements/bench.txt
+	@cp requirements/npm-bench/*.json .venv-bench
+	@$(NPM) ci --prefix .venv-bench
 	@touch $@

@@ -1,0 +1,144 @@
+"""The product without SQS: its own pipeline, log, hub, door and server, all on.
+
+What a queue would bring comes as lines on a TCP port instead, one event each. Prints its ports;
+a line on standard input is answered with how long commits took since the last; SIGTERM drains.
+"""
+
+import asyncio
+import json
+import signal
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+import uvloop
+
+from consumer.core.events import Event
+from consumer.core.limits import Limits
+from consumer.core.statuses import Verdict
+from consumer.edges.door import Door, make_room
+from consumer.edges.http import Site
+from consumer.edges.server import Server
+from consumer.edges.sqlite_log import SqliteLog
+from consumer.hub import Hub
+from consumer.pipeline import Counts, Gate, Pipeline
+from consumer.timings import Timings
+from tests.bench.lines import LineSource
+
+HOST: Final = "127.0.0.1"
+POLLS: Final = 16
+RETENTION_S: Final = 3600.0
+KEPT_EVENTS: Final = 100_000
+PRUNE_S: Final = 60.0
+# The door's bounds on strangers are not what is measured, and all viewers come from one machine.
+LIMITS: Final = Limits(connections=60_000, half_open=4_000, handshakes_per_s=100_000.0)
+
+
+class TimedLog(SqliteLog):
+    """Notes how long each batch waited for its commit."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            path, retention_s=RETENTION_S, retention_events=KEPT_EVENTS, now_ms=_now_ms
+        )
+        self._took_ms: list[float] = []
+
+    async def append(self, batch: Sequence[Event]) -> list[Verdict]:
+        begun_s = time.perf_counter()
+        verdicts = await super().append(batch)
+        self._took_ms.append((time.perf_counter() - begun_s) * 1000)
+        return verdicts
+
+    def told(self) -> dict[str, float]:
+        """The commits' times since the last call; zeros where there were none."""
+        took_ms = self._took_ms
+        self._took_ms = []
+        if len(took_ms) < 2:
+            took_ms = (took_ms or [0.0]) * 2
+        cuts = statistics.quantiles(took_ms, n=100, method="inclusive")
+        return {"commit_p50_ms": cuts[49], "commit_p99_ms": cuts[98]}
+
+
+async def serve(folder: Path, heartbeat_s: float) -> None:
+    """Until SIGTERM; then drain."""
+    make_room(LIMITS)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async with AsyncExitStack() as closing:
+        log = TimedLog(folder / "log.db")
+        await log.open()
+        closing.push_async_callback(log.close)
+        counts, timings = Counts(), Timings(_now_ms)
+        hub = Hub(log, _now_ms, counts, timings)
+        await hub.load()
+        closing.push_async_callback(hub.close)
+        server = Server(
+            hub,
+            Site(None, list),
+            counts,
+            Door(LIMITS, counts),
+            epoch=log.epoch,
+            heartbeat_s=heartbeat_s,
+        )
+        port = await server.listen(HOST, 0)
+        source = LineSource()
+        feeds = await asyncio.get_running_loop().create_server(lambda: source, HOST, 0)
+        pipeline = Pipeline(
+            source,
+            log,
+            counts,
+            timings,
+            Gate(lambda: log.head - hub.place),
+            choose=_all,
+            most_polls=POLLS,
+        )
+        await _answer_lines(log)
+        print(json.dumps({"port": port, "feed": feeds.sockets[0].getsockname()[1]}), flush=True)
+        async with asyncio.TaskGroup() as tasks:
+            services = [
+                tasks.create_task(service)
+                for service in (
+                    *(hub.follow(), server.beat(), server.sweep()),
+                    *(pipeline.run(stop), _prune(log, hub)),
+                )
+            ]
+            await stop.wait()
+            await server.drain()
+            for task in services:
+                task.cancel()
+
+
+async def _all(batch: Sequence[Event]) -> list[Event]:
+    return list(batch)
+
+
+async def _prune(log: SqliteLog, hub: Hub) -> None:
+    while True:
+        hub.forget_ended(await log.prune())
+        await asyncio.sleep(PRUNE_S)
+
+
+class _Answers(asyncio.Protocol):
+    def __init__(self, log: TimedLog) -> None:
+        self._log = log
+
+    def data_received(self, data: bytes) -> None:
+        for _ in range(data.count(b"\n")):
+            print(json.dumps({**self._log.told(), "places": self._log.head}), flush=True)
+
+
+async def _answer_lines(log: TimedLog) -> None:
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: _Answers(log), sys.stdin)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+if __name__ == "__main__":
+    uvloop.run(serve(Path(sys.argv[1]), float(sys.argv[2])))

@@ -1,0 +1,29 @@
+"""The benchmarks run, and deliver; how fast is nobody's business here."""
+
+import pytest
+
+from infra.local.folder import run_folder
+from tests.bench.__main__ import play
+from tests.bench.goals import OURS
+from tests.bench.report import report
+from tests.bench.scenario import QUICK
+from tests.bench.scenarios.everything import SCENARIOS
+
+DELIVERING = ("saturated", "steady", "trickle", "topics-1000", "topics-100000")
+OTHERS = ("idle", "crowd")
+
+
+@pytest.mark.parametrize("name", [*DELIVERING, *OTHERS])
+def test_a_moment_of_each_scenario_delivers_and_can_be_reported(name: str) -> None:
+    """Of the product and of every peer that is installed, and nothing is lost on the way."""
+    chosen = [scenario for scenario in SCENARIOS if scenario.name == name]
+    with run_folder() as folder:
+        found = play(chosen, QUICK, folder)
+    samples = found[name].samples
+    assert OURS in samples
+    for contestant, told in samples.items():
+        assert told, contestant
+        if name in DELIVERING:
+            assert all(sample["deliveries"] > 0 for sample in told), contestant
+            assert not any(sample["lost"] for sample in told), contestant
+    assert report(chosen, found)
