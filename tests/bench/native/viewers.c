@@ -10,7 +10,8 @@
  *                             make events for so long, RATE per second in turn for TOPICS topics
  *                             from FIRST on; RATE = 0: as fast as may be with MOST of them on their
  *                             way. FANOUT is how many deliveries each brings (0: none). Answers
- *                             when all came, or nothing more does
+ *                             when all came, or nothing more does. RATE and MOST = 0: none are
+ *                             made; what others make is counted for so long
  *   wait SECONDS              only hold
  *   closed SECONDS            hold until all were closed by the server, at most so long
  *   close                     close all
@@ -311,7 +312,7 @@ static struct {
 } play;
 
 static void feed_turn(void) {
-    if (!play.is_on || feed.is_blocked)
+    if (!play.is_on || feed.is_blocked || (play.rate <= 0 && !play.most))
         return;
     uint64_t now = now_ns();
     if (now >= play.ends_ns)
