@@ -5,6 +5,7 @@ from typing import Final
 from tests.bench.scenario import Scenario
 from tests.bench.scenarios.crowd import CROWD
 from tests.bench.scenarios.idle import IDLE
+from tests.bench.scenarios.keys import LOG
 from tests.bench.scenarios.queue import QUEUE, QUEUE_DELAYED
 from tests.bench.scenarios.saturated import SATURATED
 from tests.bench.scenarios.screen import SCREEN
@@ -15,5 +16,5 @@ from tests.bench.scenarios.trickle import TRICKLE
 
 SCENARIOS: Final[tuple[Scenario, ...]] = (
     *(*SATURATED, STEADY, TRICKLE, *TOPICS, IDLE, CROWD),
-    *(QUEUE, QUEUE_DELAYED, *SCREEN, START),
+    *(QUEUE, QUEUE_DELAYED, *SCREEN, START, LOG),
 )
