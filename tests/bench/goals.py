@@ -28,7 +28,11 @@ class Goal:
 
 
 class Verdict(NamedTuple):
-    """What came out. `is_reached` is None where something was not measured."""
+    """What came out. `is_reached` is None where something was not measured.
+
+    A difference of two figures may come out below zero where the rounds are too noisy for it: it
+    was not measured then either.
+    """
 
     goal: Goal
     figure: float | None = None
@@ -49,7 +53,7 @@ def judge(goal: Goal, samples: Samples) -> Verdict:
     found = [
         (rounds.paired(ours, theirs), name)
         for name in _names(goal, samples)
-        if (theirs := _figures(goal, samples, name))
+        if (theirs := _figures(goal, samples, name)) and min(*ours, *theirs) > 0
     ]
     if not found:
         return Verdict(goal, median)

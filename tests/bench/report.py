@@ -19,7 +19,7 @@ REACHED: Final = {True: "yes", False: "no", None: "not measured"}
 def report(scenarios: Sequence[Scenario], results: Mapping[str, Results]) -> str:
     """Of the scenarios that have results."""
     played = [scenario for scenario in scenarios if scenario.name in results]
-    parts = [_goals(played, results)]
+    parts = [_goals(played, results)] if any(scenario.goals for scenario in played) else []
     parts += [_table(scenario, results[scenario.name]) for scenario in played]
     return "\n\n".join(parts)
 
