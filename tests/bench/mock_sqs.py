@@ -66,6 +66,10 @@ class MockSqs:
             time.sleep(LOOK_S)
         return counts
 
+    def deleted(self, least: int, within_s: float) -> Counts:
+        """Wait for so many messages to have been deleted. Raises `TimeoutError`."""
+        return self.until(lambda counts: counts.deleted >= least, within_s)
+
     def drained(self, within_s: float) -> Counts:
         """Wait for all that was handed out to be deleted. Raises `TimeoutError`."""
         return self.until(lambda counts: counts.deleted >= counts.received, within_s)
