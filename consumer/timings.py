@@ -1,15 +1,19 @@
 """How long things take, as Prometheus histograms: once per event, message or batch, and never per
 delivery.
 
-One observation costs 1.2 µs (a lock, and a walk over the buckets), and a message makes three of
-them: some 2 % of what it costs to receive and delete one.
+One observation costs 0.3 µs, a bisection of the buckets, where prometheus_client's own take a lock
+and walk: 3 µs, and a message makes three of them.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import Final, get_args
 
-from prometheus_client import Histogram, Metric
+from prometheus_client import Metric
+from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from consumer.core import events
 from consumer.core.entries import Entry
@@ -27,77 +31,118 @@ ANSWERS: Final = (0, 1, 2, 5, 9)  # messages; what is above is a full answer of 
 
 
 class Timings(Collector):
-    """The histograms. They may be read from any thread: each bucket has a lock of its own."""
+    """The histograms. They may be read from any thread, each number by itself."""
 
     def __init__(self, now_ms: Callable[[], int], queues: Iterable[str] = ()) -> None:
         """`queues` are those that are shown before anything came from them."""
         self._now_ms = now_ms
-        self._to_log = _histogram(
-            "event_to_log", "From an event's own time to its commit", "source", DELAYS_S
+        # What has not happened yet is exported too, as nothing, so that its first time shows.
+        sources = get_args(events.Source)
+        self._to_log = _Histogram(
+            "event_to_log_seconds",
+            "From an event's own time to its commit",
+            DELAYS_S,
+            "source",
+            sources,
         )
-        self._to_socket = _histogram(
-            "event_to_socket",
+        self._to_socket = _Histogram(
+            "event_to_socket_seconds",
             "From an event's own time to when its frame was written to all who watch, slow ones"
             " aside; once per event that anybody watches",
-            "source",
             DELAYS_S,
+            "source",
+            sources,
         )
-        self._append = _histogram(
-            "log_append", "From giving the log a batch to its commit", "", APPENDS_S
+        self._append = _Histogram(
+            "log_append_seconds", "From giving the log a batch to its commit", APPENDS_S
         )
-        self._age = _histogram(
-            "message_age", "From SQS taking a message to our receiving it", "queue", AGES_S
+        self._age = _Histogram(
+            "message_age_seconds",
+            "From SQS taking a message to our receiving it",
+            AGES_S,
+            "queue",
+            queues,
         )
-        self._answer = Histogram(
-            "statuswire_poll_messages",
-            "Messages in the answer to a poll",
-            ["queue"],
-            registry=None,
-            buckets=ANSWERS,
+        self._answer = _Histogram(
+            "poll_messages", "Messages in the answer to a poll", ANSWERS, "queue", queues
         )
-        # What has not happened yet is exported too, as nothing, so that its first time shows.
-        for source in get_args(events.Source):
-            self._to_log.labels(source)
-            self._to_socket.labels(source)
-        for queue in queues:
-            self._age.labels(queue)
-            self._answer.labels(queue)
 
     def received(self, queue: str, messages: Sequence[Message]) -> None:
         """A poll was answered."""
-        self._answer.labels(queue).observe(len(messages))
+        self._answer.of(queue).observe(len(messages))
         now_ms = self._now_ms()
+        ages = self._age.of(queue)
         for message in messages:
             if message.sent_ms is not None:
-                self._age.labels(queue).observe(max(0, now_ms - message.sent_ms) / 1000)
+                ages.observe(max(0, now_ms - message.sent_ms) / 1000)
 
     def appended(self, batch: Iterable[Event], took_s: float) -> None:
         """The log committed a batch, and these events of it will be sent."""
-        self._append.observe(took_s)
+        self._append.of("").observe(took_s)
         now_ms = self._now_ms()
         for event in batch:
-            self._to_log.labels(event.source).observe(_since(event, now_ms))
+            self._to_log.of(event.source).observe(_since(event, now_ms))
 
     def sent(self, watched: Iterable[Entry]) -> None:
         """The frames of these entries were written to those who watch them."""
         now_ms = self._now_ms()
         for entry in watched:
-            self._to_socket.labels(entry.event.source).observe(_since(entry.event, now_ms))
+            self._to_socket.of(entry.event.source).observe(_since(entry.event, now_ms))
 
     def collect(self) -> Iterator[Metric]:
         """All of them, as of now."""
         for each in (self._to_log, self._to_socket, self._append, self._age, self._answer):
-            yield from each.collect()
+            yield each.metric()
 
 
-def _histogram(name: str, text: str, label: str, buckets: Sequence[float]) -> Histogram:
-    return Histogram(
-        f"statuswire_{name}_seconds",
-        text,
-        [label] if label else [],
-        registry=None,
-        buckets=buckets,
-    )
+class _Buckets:
+    """How many values there were up to each bound, and their sum."""
+
+    __slots__ = ("_bounds", "counts", "sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self._bounds, value)] += 1
+        self.sum += value
+
+
+class _Histogram:
+    """One of Prometheus' histograms, by at most one label."""
+
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        bounds: Sequence[float],
+        label: str | None = None,
+        values: Iterable[str] = (),
+    ) -> None:
+        self._name = f"statuswire_{name}"
+        self._text = text
+        self._bounds = bounds
+        self._label = label
+        self._of = {value: _Buckets(bounds) for value in (values if label else ("",))}
+
+    def of(self, value: str) -> _Buckets:
+        """The buckets of one value of the label."""
+        if (found := self._of.get(value)) is None:
+            found = self._of[value] = _Buckets(self._bounds)
+        return found
+
+    def metric(self) -> HistogramMetricFamily:
+        labels = [self._label] if self._label else []
+        family = HistogramMetricFamily(self._name, self._text, labels=labels)
+        bounds = [*map(floatToGoString, self._bounds), "+Inf"]
+        for value, found in list(self._of.items()):
+            running = accumulate(list(found.counts))
+            family.add_metric(
+                [value] if labels else [], list(zip(bounds, running, strict=True)), found.sum
+            )
+        return family
 
 
 def _since(event: Event, now_ms: int) -> float:

@@ -20,9 +20,14 @@ ALGORITHM: Final = "AWS4-HMAC-SHA256"
 class Credentials(Protocol):
     """As botocore freezes them."""
 
-    access_key: str
-    secret_key: str
-    token: str | None
+    @property
+    def access_key(self) -> str | None: ...
+
+    @property
+    def secret_key(self) -> str | None: ...
+
+    @property
+    def token(self) -> str | None: ...
 
 
 class Signer:
@@ -57,7 +62,7 @@ class Signer:
         canonical = f"POST\n{self.path}\n\n{lines}\n\n{listed}\n{hashed}"
         digest = hashlib.sha256(canonical.encode()).hexdigest()
         to_sign = f"{ALGORITHM}\n{moment}\n{date}/{self._scope}\n{digest}"
-        key = self._signing_key(credentials.secret_key, date)
+        key = self._signing_key(credentials.secret_key or "", date)
         signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
         sent["authorization"] = (
             f"{ALGORITHM} Credential={credentials.access_key}/{date}/{self._scope}, "

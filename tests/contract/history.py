@@ -18,7 +18,7 @@ INSTANCES = (trace.INSTANCE, "i-0aaaaaaaaaaaaaaaa")
 STEPS = ("CHECKING", "WAITING", "STARTING", "VERIFYING")
 ENDINGS = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
 LIFECYCLE = ("pending", "running", "stopping", "stopped", "shutting-down", "terminated")
-START_MS = events.milliseconds(trace.START.isoformat())
+START_MS = round(trace.START.timestamp() * 1_000)
 # Few moments, so that many are equal and what is compared after them decides.
 MOMENTS_MS = st.sampled_from([1_000, 1_200, 1_900, 2_000, 3_000])
 

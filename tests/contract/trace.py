@@ -110,7 +110,7 @@ def expand(name: str, short: dict[str, Any]) -> Event:
         state=short.pop("state", None),
         status=status,
         time=events.timestamp(
-            events.milliseconds((START + timedelta(seconds=short.pop("at"))).isoformat())
+            round((START + timedelta(seconds=short.pop("at"))).timestamp() * 1000)
         ),
         terminal=status in events.EXECUTION_ENDINGS or status == "terminated",
         reason=error and {"error": error, "cause": "because"},
@@ -159,7 +159,7 @@ class Player:
             await self._stop()
 
     def _now_ms(self) -> int:
-        return events.milliseconds(START.isoformat()) + round(self.now_s * 1000)
+        return round((START.timestamp() + self.now_s) * 1000)
 
     async def _start(self) -> None:
         self.log = await self._open_log(self._now_ms)
