@@ -8,11 +8,11 @@ hub is by then, and puts it back in line. Snapshot, resume and a gap are all tha
 import asyncio
 import gc
 import logging
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Final
 
 from consumer.core import events, messages, statuses
-from consumer.core.entries import Entry, cursor, place_in
+from consumer.core.entries import Batch, Entry, cursor, place_in
 from consumer.core.messages import Subscribe, Unsubscribe
 from consumer.core.session import Tally
 from consumer.core.view import View
@@ -27,6 +27,16 @@ ORIGIN: Final = 0  # the place before the first
 MAX_JOINED_EVENTS: Final = 64  # in one write; far below the outbox's bound, which is for the slow
 MAX_WRITE_BYTES: Final = 64 * 1024  # of a replay at once: what the socket's own buffer may hold
 INTERNAL_ERROR: Final = 1011  # RFC 6455, section 7.4.1
+
+
+class Audience:
+    """Clients that watch exactly the same, and what is due to all of them."""
+
+    __slots__ = ("clients", "due")
+
+    def __init__(self) -> None:
+        self.clients: set[Client] = set()
+        self.due: list[Entry] = []
 
 
 class Hub:
@@ -48,7 +58,9 @@ class Hub:
         self._now_ms = now_ms
         self._counts = Counts() if counts is None else counts
         self._timings = timings or Timings(now_ms)
-        self._watching: dict[str, set[Client]] = {}
+        # By what they watch: the one pattern, or all of them.
+        self._audiences: dict[str | frozenset[str], Audience] = {}
+        self._of_several: dict[str, set[Audience]] = {}  # by each pattern of those with several
         self._tasks: dict[Client, asyncio.Task[None]] = {}
 
     async def load(self) -> None:
@@ -88,11 +100,11 @@ class Hub:
             self._detach(client)
             self._tasks[client] = asyncio.create_task(self._serve(client))
 
-    def beat(self) -> None:
-        """Send every client that is not held up a heartbeat, with a cursor if nothing waits."""
+    def beat(self, clients: Iterable[Client]) -> None:
+        """Send those that are not held up a heartbeat, with a cursor if nothing waits."""
         frame = messages.heartbeat(cursor(self._log.epoch, self.place), self.lag_ms)
         without_cursor = messages.heartbeat(None, self.lag_ms)
-        for client in self.clients:
+        for client in clients:
             if not client.session.is_paused:
                 client.write(frame if client.session.is_idle else without_cursor)
 
@@ -105,7 +117,7 @@ class Hub:
 
     def watchers(self, entry: Entry) -> int:
         """How many live clients watch an entry."""
-        return len(self._watchers(entry))
+        return sum(len(audience.clients) for audience in self._audiences_of(entry))
 
     def forget_ended(self, before_ms: int) -> None:
         """Let ended executions and terminated instances fade out of the view."""
@@ -118,41 +130,71 @@ class Hub:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _publish(self, entries: Iterable[Entry]) -> None:
-        """Offer entries to those who watch; what one client gets of them leaves in one write."""
-        due: set[Client] = set()
+    def _publish(self, entries: Sequence[Entry]) -> None:
+        """Pass entries on to those who watch; what one client gets of them leaves in one write,
+        whose bytes are the same for all who watch the same.
+        """
+        audiences: dict[Audience, None] = {}
         watched = []
         for entry in entries:
-            self.place = entry.place
             self.view.apply(entry)
-            if watchers := self._watchers(entry):
+            if found := self._audiences_of(entry):
                 watched.append(entry)
-            for client in watchers:
-                client.session.offer(entry)
-                due.add(client)
-            self.lag_ms = max(0, self._now_ms() - events.milliseconds(entry.event.time))
-        for client in due:
-            client.flush()
+                for audience in found:
+                    audience.due.append(entry)
+                    audiences[audience] = None
+        self.place = entries[-1].place
+        self.lag_ms = max(0, self._now_ms() - events.milliseconds(entries[-1].event.time))
+        for audience in audiences:
+            batch = Batch(audience.due)
+            audience.due = []
+            for client in list(audience.clients):
+                client.deliver(batch)
         self._timings.sent(watched)
 
-    def _watchers(self, entry: Entry) -> Set[Client]:
-        watching = [found for p in entry.patterns if (found := self._watching.get(p))]
-        return watching[0] if len(watching) == 1 else set().union(*watching)
+    def _audiences_of(self, entry: Entry) -> Set[Audience]:
+        """Found by its five patterns at most, however many clients and subscriptions there are."""
+        found: set[Audience] = set()
+        for pattern in entry.patterns:
+            if (audience := self._audiences.get(pattern)) is not None:
+                found.add(audience)
+            if (several := self._of_several.get(pattern)) is not None:
+                found |= several
+        return found
 
     def _attach(self, client: Client) -> None:
-        client.session.is_live = True
-        for pattern in client.session.watch:
-            self._watching.setdefault(pattern, set()).add(client)
+        session = client.session
+        session.is_live = True
+        if not session.watch:
+            return
+        watched = _audience_key(session.watch)
+        if (audience := self._audiences.get(watched)) is None:
+            audience = self._audiences[watched] = Audience()
+            if not isinstance(watched, str):
+                for pattern in watched:
+                    self._of_several.setdefault(pattern, set()).add(audience)
+        audience.clients.add(client)
 
     def _detach(self, client: Client) -> None:
         if client.session.is_live:
             client.session.is_live = False
             client.session.place = self.place
-        for pattern in client.session.watch:
-            if watching := self._watching.get(pattern):
-                watching.discard(client)
-                if not watching:
-                    del self._watching[pattern]
+            if client.session.watch:
+                self._leave(client)
+
+    def _leave(self, client: Client) -> None:
+        watched = _audience_key(client.session.watch)
+        audience = self._audiences[watched]
+        audience.clients.remove(client)
+        if audience.clients:
+            return
+        del self._audiences[watched]
+        if not isinstance(watched, str):
+            for pattern in watched:
+                several = self._of_several[pattern]
+                several.remove(audience)
+                if not several:
+                    del self._of_several[pattern]
 
     async def _serve(self, client: Client) -> None:
         """Serve a client's requests in turn, bring it up to the hub's place, put it in line."""
@@ -264,6 +306,12 @@ class Hub:
         kept[newest.place] = newest  # it outlives the log's retention
         in_order = sorted(kept.values(), key=lambda entry: statuses.order(entry.event))
         return (entry.payload for entry in in_order)
+
+
+def _audience_key(watch: Mapping[str, object]) -> str | frozenset[str]:
+    if len(watch) == 1:
+        return next(iter(watch))
+    return frozenset(watch)
 
 
 def _joined(frames: Iterable[bytes]) -> Iterator[bytes]:

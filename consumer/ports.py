@@ -5,7 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from consumer.core.entries import Entry
+from consumer.core.entries import Batch, Entry
 from consumer.core.events import Event
 from consumer.core.session import Session
 from consumer.core.statuses import Verdict
@@ -109,8 +109,8 @@ class Client(Protocol):
 
     session: Session
 
-    def flush(self) -> None:
-        """Write what the session has in line, unless the socket is full."""
+    def deliver(self, batch: Batch) -> None:
+        """Write what is due, or put it in line while the socket is full."""
 
     def write(self, frame: bytes) -> None:
         """Write a frame now, whatever is in line."""

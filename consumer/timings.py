@@ -98,15 +98,15 @@ class Timings(Collector):
 class _Buckets:
     """How many values there were up to each bound, and their sum."""
 
-    __slots__ = ("_bounds", "counts", "sum")
+    __slots__ = ("_bounds", "sum", "within")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
+        self.within = [0] * (len(bounds) + 1)
         self.sum = 0.0
 
     def observe(self, value: float) -> None:
-        self.counts[bisect_left(self._bounds, value)] += 1
+        self.within[bisect_left(self._bounds, value)] += 1
         self.sum += value
 
 
@@ -138,7 +138,7 @@ class _Histogram:
         family = HistogramMetricFamily(self._name, self._text, labels=labels)
         bounds = [*map(floatToGoString, self._bounds), "+Inf"]
         for value, found in list(self._of.items()):
-            running = accumulate(list(found.counts))
+            running = accumulate(list(found.within))
             family.add_metric(
                 [value] if labels else [], list(zip(bounds, running, strict=True)), found.sum
             )

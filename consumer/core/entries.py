@@ -3,6 +3,7 @@
 A cursor names a place in one epoch of the log: `9f3c-57`.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -39,6 +40,17 @@ class Entry(Struct, frozen=True):
         return msgspec.structs.replace(
             self, event=event, payload=encode(event), patterns=watch.matching(event)
         )
+
+
+class Batch:
+    """Entries that are due at the same time for all who watch the same: encoded and joined once."""
+
+    __slots__ = ("entries", "frames")
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        """In rising order of place."""
+        self.entries = entries
+        self.frames = b"".join([entry.frame for entry in entries])
 
 
 def stored(epoch: str, place: int, payload: bytes, *, late: bool) -> Entry:

@@ -11,7 +11,7 @@ from typing import Final
 from msgspec import Struct
 
 from consumer.core import messages
-from consumer.core.entries import Entry, cursor
+from consumer.core.entries import Batch, Entry, cursor
 from consumer.core.limits import Limits
 from consumer.core.messages import BadRequest, Subscribe, TooMany, Unsubscribe
 
@@ -21,10 +21,13 @@ _STRING_BYTES: Final = 64  # of a string, besides its characters, and of its pla
 
 
 class Tally(Struct):
-    """Status frames that left as they came, and entries that slow clients were only told of."""
+    """Status frames that left as they came, entries that slow clients were only told of, and bytes
+    of frames of any kind.
+    """
 
     frames: int = 0
     skipped: int = 0
+    bytes: int = 0
 
 
 class Session:
@@ -35,7 +38,6 @@ class Session:
         "_limits",
         "_outbox",
         "_waiting_bytes",
-        "_wanted",
         "commands",
         "is_live",
         "is_paused",
@@ -50,38 +52,50 @@ class Session:
         self.place = 0
         self.is_live = False
         self.is_paused = False
-        self.commands: deque[Subscribe | Unsubscribe] = deque()
+        self.commands: deque[Subscribe | Unsubscribe] | None = None  # while none wait
         self._waiting_bytes = 0  # of the commands
         self._epoch = epoch
         self._limits = limits
         self.tally = Tally()
         """Where what goes out is counted; the hub gives all its clients the same one."""
-        self._wanted: set[str] = set()  # what is watched once the commands have been served
-        self._outbox = Outbox(limits)
+        self._outbox: Outbox | None = None  # while nothing waits, as ever but for the slow
 
     def admit(self, request: Subscribe | Unsubscribe) -> None:
         """Queue a request; they are served one after another.
 
         Raises `BadRequest` for one watch too many, `TooMany` for requests that pile up.
         """
-        if len(self.commands) >= MAX_COMMANDS:
+        waiting = self.commands or ()
+        if len(waiting) >= MAX_COMMANDS:
             raise TooMany(f"more than {MAX_COMMANDS} requests wait to be served")
         size = _bytes_of(request)
         if self._waiting_bytes + size > MAX_WAITING_BYTES:
             raise TooMany("too many patterns wait to be served")
-        if isinstance(request, Unsubscribe):
-            self._wanted.difference_update(request.watch)
-        else:
+        if isinstance(request, Subscribe):
             most = self._limits.watches
-            if len(self._wanted.union(request.watch)) > most:
+            if len(self._wanted().union(request.watch)) > most:
                 raise BadRequest("too_many_watches", f"at most {most} patterns", request.id)
-            self._wanted.update(request.watch)
+        if self.commands is None:
+            self.commands = deque()
         self.commands.append(request)
         self._waiting_bytes += size
 
     def served(self) -> None:
         """The first of the requests has been served."""
-        self._waiting_bytes -= _bytes_of(self.commands.popleft())
+        if self.commands:
+            self._waiting_bytes -= _bytes_of(self.commands.popleft())
+        if not self.commands:
+            self.commands = None
+
+    def _wanted(self) -> set[str]:
+        """What is watched once the requests that wait have been served."""
+        wanted = set(self.watch)
+        for request in self.commands or ():
+            if isinstance(request, Subscribe):
+                wanted.update(request.watch)
+            else:
+                wanted.difference_update(request.watch)
+        return wanted
 
     def begin(self, patterns: Iterable[str], after: int) -> None:
         """All that matches these patterns is told from a place on."""
@@ -95,7 +109,7 @@ class Session:
 
     def told_of(self) -> set[str]:
         """Every pattern that the client is told of, or will be by requests that wait."""
-        waiting = (each.watch for each in self.commands if isinstance(each, Subscribe))
+        waiting = (each.watch for each in self.commands or () if isinstance(each, Subscribe))
         return set(self.watch).union(*waiting)
 
     def was_told(self, entry: Entry) -> bool:
@@ -105,15 +119,26 @@ class Session:
             for pattern in entry.patterns
         )
 
-    def offer(self, entry: Entry) -> None:
-        """Put an entry in line. Only for entries that match, in rising order of place."""
-        self._outbox.put(entry)
+    def offer(self, batch: Batch) -> bytes:
+        """What to write, now that more is due; what must wait is put in line.
+
+        Only entries that match, in rising order of place.
+        """
+        if self._outbox is None and not self.is_paused:
+            self.tally.frames += len(batch.entries)
+            return batch.frames
+        if self._outbox is None:
+            self._outbox = Outbox(self._limits)
+        for entry in batch.entries:
+            self._outbox.put(entry)
+        return self.take()
 
     def take(self) -> bytes:
         """Everything that waits, to be written at once; nothing while the socket is full."""
-        if self.is_paused or not self._outbox:
+        if self.is_paused or self._outbox is None:
             return b""
-        frames, skipped, first_place = self._outbox.empty()
+        frames, skipped, first_place = self._outbox.content()
+        self._outbox = None
         self.tally.frames += len(frames)
         self.tally.skipped += skipped
         if skipped:
@@ -129,17 +154,22 @@ class Session:
         One that watches nothing has been told nothing, and may be about to come back to where it
         was: it must not be given a later cursor.
         """
-        return self.is_live and bool(self.watch) and not self.is_paused and not self._outbox
+        return self.is_live and bool(self.watch) and not self.is_paused and self._outbox is None
 
     @property
     def is_conflating(self) -> bool:
         """The client is behind its bound: only the newest of each key waits for it."""
-        return self._outbox.is_conflated
+        return self._outbox is not None and self._outbox.is_conflated
 
     @property
     def is_overrun(self) -> bool:
         """Even the newest per key is too much: the client must be closed as too slow."""
-        return self._outbox.is_conflated and self._outbox.size_bytes > self._limits.outbox_bytes
+        outbox = self._outbox
+        return (
+            outbox is not None
+            and outbox.is_conflated
+            and outbox.size_bytes > self._limits.outbox_bytes
+        )
 
 
 def _bytes_of(request: Subscribe | Unsubscribe) -> int:
@@ -160,9 +190,6 @@ class Outbox:
         self._skipped = 0
         self._first_place = 0
 
-    def __bool__(self) -> bool:
-        return bool(self._entries or self._skipped or self._newest)
-
     @property
     def is_conflated(self) -> bool:
         """Whether only the newest per key is kept, until it is emptied."""
@@ -170,8 +197,7 @@ class Outbox:
 
     def put(self, entry: Entry) -> None:
         """Add an entry, whose place is above all that wait."""
-        if not self:
-            self._first_place = entry.place
+        self._first_place = self._first_place or entry.place
         if self._newest is not None:
             self._conflate(entry, self._newest)
             return
@@ -184,13 +210,11 @@ class Outbox:
             for each in waiting:
                 self._conflate(each, self._newest)
 
-    def empty(self) -> tuple[list[bytes], int, int]:
-        """The frames that waited, how many entries were skipped, the place of the first of all."""
+    def content(self) -> tuple[list[bytes], int, int]:
+        """The frames that wait, how many entries were skipped, the place of the first of all."""
         kept = self._entries if self._newest is None else self._newest.values()
         frames = [entry.frame for entry in kept]
-        skipped, first_place = self._skipped, self._first_place
-        self._entries, self._newest, self._skipped, self.size_bytes = [], None, 0, 0
-        return frames, skipped, first_place
+        return frames, self._skipped, self._first_place
 
     def _conflate(self, entry: Entry, newest: dict[str, Entry]) -> None:
         if entry.late:  # not the newest of its key, whatever waits

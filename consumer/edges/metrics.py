@@ -184,7 +184,13 @@ class Metrics(Collector):
         """All metrics as of now."""
         counts = self._counts.copy()  # in one step: the event loop's thread goes on counting
         tally = self._observed.hub.tally
-        counts.update({("frames_sent", ""): tally.frames, ("events_skipped", ""): tally.skipped})
+        counts.update(
+            {
+                ("frames_sent", ""): tally.frames,
+                ("events_skipped", ""): tally.skipped,
+                ("bytes_sent", ""): tally.bytes,
+            }
+        )
         for name, counter in COUNTERS.items():
             yield _counter(name, counter, counts)
         for name, gauge in GAUGES.items():

@@ -9,6 +9,7 @@ from websockets.http11 import Response
 from websockets.protocol import CONNECTING
 
 from consumer.core.grant import Grant
+from consumer.core.limits import Bucket
 from consumer.core.session import Session
 from consumer.edges import addresses
 from consumer.edges.addresses import Address
@@ -29,6 +30,7 @@ class Stream(asyncio.Protocol):
 
     __slots__ = (
         "_bucket",
+        "_budget",
         "_grant",
         "_is_ending",
         "_peer",
@@ -66,7 +68,8 @@ class Stream(asyncio.Protocol):
     def _begin(self, peer: Address, now: float) -> None:
         limits = self._server.door.limits
         self.session = Session(self._server.epoch, limits)
-        self._wire = Wire(limits)
+        self._wire: Wire | None = Wire(limits, state=CONNECTING)  # while it has something to do
+        self._budget: Bucket | None = None  # of frames, where some of it is used up
         self._peer = peer
         self._bucket: int | None = None  # what the door counts it under
         self._grant: Grant | None = None  # until it is admitted
@@ -83,10 +86,13 @@ class Stream(asyncio.Protocol):
             if self._size > MAX_DISCARDED_BYTES:
                 self.abort()
             return
-        if self._wire.state is CONNECTING:
+        if self._wire is None and self._expects(data):
+            return
+        wire = self._awake()
+        if wire.state is CONNECTING:
             self._size += len(data)
             if self._size > MAX_REQUEST_BYTES:
-                response = self._wire.reject(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "")
+                response = wire.reject(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "")
                 self._reply(response)
                 return
             self._take(data)
@@ -94,9 +100,22 @@ class Stream(asyncio.Protocol):
             self._unread += data
             self._take_turn()
 
+    def _awake(self) -> Wire:
+        """The parser; a new one, where the last one's work was done."""
+        if self._wire is None:
+            self._wire = Wire(self._server.door.limits, self._budget)
+        return self._wire
+
+    def _rest(self) -> None:
+        """Do without the parser until more comes: most viewers never say anything again."""
+        wire = self._wire
+        if wire is not None and wire.is_at_rest and self._task is None and not self._unread:
+            now = asyncio.get_running_loop().time()
+            self._budget = None if wire.budget.is_full(now) else wire.budget
+            self._wire = None
+
     def _take(self, data: bytes) -> None:
-        self._wire.now_s = asyncio.get_running_loop().time()
-        self._wire.receive_data(data)
+        self._awake().take(data, asyncio.get_running_loop().time())
         self._pump()
 
     def _take_turn(self) -> None:
@@ -111,19 +130,23 @@ class Stream(asyncio.Protocol):
 
     def eof_received(self) -> None:
         if self._task is None and not self._is_ending:
-            self._wire.receive_eof()
+            self._awake().receive_eof()
             self._pump()
 
     def abort(self) -> None:
         """Drop the connection, whatever it is doing."""
         self._transport.abort()
 
+    def _expects(self, data: bytes) -> bool:
+        """Take what needs no parser; whether it was that."""
+        raise NotImplementedError
+
     def _pump(self) -> None:
         """Act on what the library has parsed, and write what it has to say."""
         raise NotImplementedError
 
     def _send(self) -> None:
-        for data in self._wire.data_to_send():
+        for data in self._awake().data_to_send():
             if data:
                 self._transport.write(data)
             else:  # the library's sign for the end of the stream

@@ -16,6 +16,7 @@ from websockets.http11 import Request
 from websockets.protocol import CONNECTING, OPEN
 
 from consumer.core import messages, watch
+from consumer.core.entries import Batch
 from consumer.core.grant import EVERYTHING, Grant
 from consumer.core.messages import (
     BadRequest,
@@ -29,6 +30,7 @@ from consumer.edges import bearer, handshake
 from consumer.edges.addresses import Address
 from consumer.edges.stream import CLOSE_S, Stream
 from consumer.edges.tokens import KeysUnavailable, TokenRefused, Verifier
+from consumer.edges.wire import Wire
 from consumer.hub import INTERNAL_ERROR
 
 if TYPE_CHECKING:
@@ -38,16 +40,20 @@ log = logging.getLogger(__name__)
 
 MAX_UNANSWERED: Final = 3
 STALLED_S: Final = 30.0  # a socket that takes nothing for so long is closed as too slow
+PING: Final = b"\x89\x00"  # an empty one, unmasked (RFC 6455, section 5.5.2)
+PONG: Final = b"\x8a\x80"  # to it, masked: four bytes of mask follow
+PONG_BYTES: Final = 6
 MAX_REASON_BYTES: Final = 123  # a control frame holds 125, two of them the code (RFC 6455, 5.5)
 
 
 class Connection(Stream):
     """One client's connection; the hub's `Client` once it is admitted."""
 
-    __slots__ = ("_drained", "_pieces", "_text", "_unanswered")
+    __slots__ = ("_cohort", "_drained", "_pieces", "_text", "_unanswered")
 
     def __init__(self, server: "Server", since: float = 0.0) -> None:
         super().__init__(server, since)
+        self._cohort: set[Connection] | None = None
         self._unanswered = 0  # pings since it last said anything
         self._text = b""  # of a message in fragments, so far
         self._pieces = 0
@@ -57,16 +63,18 @@ class Connection(Stream):
 
     def _begin(self, peer: Address, now: float) -> None:
         super()._begin(peer, now)
-        self._server.connections.add(self)
+        self._cohort = self._server.enrol(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self not in self._server.connections:  # never let in, or known already
+        if self._cohort is None:  # never let in
             return
         if self._task is not None:
             self._task.cancel()
         if self in self._server.hub.clients:
             self._server.counts["connections_closed", self._closed_by()] += 1
             self._server.door.leave(self._bucket)
+        self._cohort.discard(self)
+        self._cohort = None
         self._server.dismiss(self)
         if self._drained is not None and not self._drained.done():
             self._drained.set_exception(ConnectionResetError())
@@ -81,36 +89,42 @@ class Connection(Stream):
         self.session.is_paused = False
         self._unanswered = 0  # the ping stood in line behind what has only now been taken
         self._read_on()
-        self.flush()
+        if waiting := self.session.take():
+            self.write(waiting)
         if self._drained is not None and not self.session.is_paused and not self._drained.done():
             self._drained.set_result(None)
 
     # The hub's side; see `consumer.ports.Client`.
 
-    def flush(self) -> None:
-        if waiting := self.session.take():
-            self.write(waiting)
+    def deliver(self, batch: Batch) -> None:
+        if frames := self.session.offer(batch):
+            self.write(frames)
         elif self.session.is_overrun:
             self.close(CloseCode.TOO_SLOW, "too slow; reconnect with your cursor")
 
     def write(self, frame: bytes) -> None:
-        if self._wire.state is OPEN:
+        if self._wire is None or self._wire.state is OPEN:
             self._transport.write(frame)
-            self._server.counts["bytes_sent", ""] += len(frame)
+            self.session.tally.bytes += len(frame)
 
     async def drained(self) -> None:
-        if self.session.is_paused and self._wire.state is OPEN:
+        if self.session.is_paused and self._is_open:
             self._drained = asyncio.get_running_loop().create_future()
             await self._drained
-        if self._wire.state is not OPEN:
+            self._drained = None
+        if not self._is_open:
             raise ConnectionResetError
 
     def close(self, code: int, reason: str) -> None:
-        if self._wire.state is OPEN:
+        if self._is_open:
             short = reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
-            self._wire.send_close(code, short)
+            self._awake().send_close(code, short)
             self._since = asyncio.get_running_loop().time()
             self._send()
+
+    @property
+    def _is_open(self) -> bool:
+        return self._wire is None or self._wire.state is OPEN
 
     # The server's side.
 
@@ -120,19 +134,18 @@ class Connection(Stream):
         Several, for a ping stands in line behind all that the network and the client's own
         buffers hold: 6 MB, read within three heartbeats of 20 s, is 100 kB/s.
         """
-        if self._grant is None or self._wire.state is not OPEN or self.session.is_paused:
+        if self._grant is None or not self._is_open or self.session.is_paused:
             return
         if self._unanswered >= MAX_UNANSWERED:
             self.close(CloseCode.TOO_SLOW, "no answer to pings; reconnect with your cursor")
             return
         self._unanswered += 1
-        self._wire.send_ping(b"")
-        self._send()
+        self._transport.write(PING)
 
     def check(self, now: float, clock_s: float) -> None:
         """End what has hung for too long, and who may watch no longer (seconds since 1970)."""
         waited = now - self._since
-        state = self._wire.state
+        state = OPEN if self._wire is None else self._wire.state
         if self._grant is None and state in (CONNECTING, OPEN):
             if waited > self._server.door.limits.handshake_s:
                 if not self._is_ending:
@@ -148,30 +161,40 @@ class Connection(Stream):
 
     # What is said on the wire.
 
+    def _expects(self, data: bytes) -> bool:
+        """The answer to our ping; one for each, so that it need not be counted with the others."""
+        if self._unanswered and len(data) == PONG_BYTES and data.startswith(PONG):
+            self._unanswered = 0
+            return True
+        return False
+
     def _pump(self) -> None:
-        waiting = self._wire.events_received()
+        wire = self._awake()
+        waiting = wire.events_received()
         for number, event in enumerate(waiting, 1):
             if isinstance(event, Request):
-                self._wire.events[:0] = waiting[number:]
-                self._answer(event)
+                wire.events[:0] = waiting[number:]
+                self._answer(wire, event)
                 return
-            if isinstance(event, Frame) and self._wire.state is OPEN:
+            if isinstance(event, Frame) and wire.state is OPEN:
                 self._receive(event)
             if self._task is not None:  # what was said after a token is judged by that token
-                self._wire.events[:0] = waiting[number:]
+                wire.events[:0] = waiting[number:]
                 return
         self._send()
+        if self._grant is not None:
+            self._rest()
 
     # The handshake.
 
-    def _answer(self, request: Request) -> None:
+    def _answer(self, wire: Wire, request: Request) -> None:
         now = asyncio.get_running_loop().time()
-        response = handshake.answer(self._server, self._wire, request, self._peer, now)
+        response = handshake.answer(self._server, wire, request, self._peer, now)
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             self._reply(response)
             return
         self._bucket = self._server.door.counted_as(self._peer, request.headers)
-        self._wire.send_response(response)
+        wire.send_response(response)
         self._send()
         self._authorise(request, urlsplit(request.path).query)
 
@@ -195,7 +218,7 @@ class Connection(Stream):
         grant = await self._verify(verifier, token)
         if grant is None:
             self._server.door.refuse("token")
-        elif self._wire.state is OPEN:
+        elif self._is_open:
             self._admit(grant, fields)
         self._resume()
 
@@ -226,6 +249,7 @@ class Connection(Stream):
         self._server.counts["connections_opened", ""] += 1
         self.write(messages.welcome(self._server.heartbeat_s))
         self._subscribe_by(fields)
+        self._rest()
 
     def _subscribe_by(self, fields: dict[str, list[str]]) -> None:
         """Subscribe to what the address asks for, if anything: a bare client need not speak."""
@@ -292,7 +316,7 @@ class Connection(Stream):
 
     async def _replace_grant(self, verifier: Verifier, request: Token) -> None:
         grant = await self._verify(verifier, request.token)
-        if grant is not None and self._wire.state is OPEN:
+        if grant is not None and self._is_open:
             if grant.refused(self.session.told_of()):
                 self.close(CloseCode.FORBIDDEN, "the new token does not cover what is watched")
             else:
@@ -302,6 +326,8 @@ class Connection(Stream):
 
     def _closed_by(self) -> str:
         """The code that we closed with; `client` where it began, `none` where nobody said one."""
+        if self._wire is None:
+            return "none"
         if self._wire.close_rcvd_then_sent:
             return "client"
         return str(self._wire.close_sent.code) if self._wire.close_sent else "none"

@@ -6,6 +6,7 @@ from typing import Final
 
 from websockets.frames import CloseCode as LibraryCode
 from websockets.frames import Frame
+from websockets.protocol import OPEN, State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
@@ -25,20 +26,41 @@ _log.setLevel(logging.ERROR)
 
 
 class Wire(ServerProtocol):
-    """Sans-I/O. `now_s` is set before data is received."""
+    """Sans-I/O, and only there while it has something to do: it takes some 5 kB."""
 
-    def __init__(self, limits: Limits) -> None:
-        super().__init__(max_size=limits.message_bytes, logger=_log)
-        self.now_s = 0.0
+    def __init__(self, limits: Limits, budget: Bucket | None = None, state: State = OPEN) -> None:
+        """`budget`: what is left of one, of a client that has spoken before."""
+        super().__init__(state=state, max_size=limits.message_bytes, logger=_log)
+        self.budget = budget or Bucket(limits.messages_per_s, limits.messages_per_s * BURST_S)
         self._limits = limits
-        self._budget = Bucket(limits.messages_per_s, limits.messages_per_s * BURST_S)
+        self._now_s = 0.0
+        self._unparsed = 0  # bytes received since the handshake that are no whole frame yet
+
+    def take(self, data: bytes, now_s: float) -> None:
+        """Receive bytes, at a time of the loop's clock."""
+        self._now_s = now_s
+        if self.state is OPEN:
+            self._unparsed += len(data)
+        self.receive_data(data)
 
     def recv_frame(self, frame: Frame) -> None:
         """Here, where the library would answer pings, thousands of which fit into one read."""
-        if self._budget.take(self.now_s):
+        self._unparsed -= _bytes_of(frame)
+        if self.budget.take(self._now_s):
             super().recv_frame(frame)
         else:
             self.fail(CloseCode.TOO_MANY, f"more than {self._limits.messages_per_s:g} frames/s")
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether another in its place would do as well: between two messages, nothing to say."""
+        return (
+            self.state is OPEN
+            and not self._unparsed
+            and self.current_size is None
+            and not self.events
+            and not self.writes
+        )
 
     def fail(self, code: int, reason: str = "") -> None:
         if code == LibraryCode.MESSAGE_TOO_BIG:
@@ -54,3 +76,12 @@ class Wire(ServerProtocol):
     def is_untouched(self) -> bool:
         """Nothing came behind the request. A client must wait for its answer (RFC 6455, 4.1)."""
         return not (self.events or self.reader.buffer or self.eof_sent)
+
+
+def _bytes_of(frame: Frame) -> int:
+    """A client's frame on the wire: its head, its mask and its payload (RFC 6455, section 5.2).
+
+    One that writes its length longer than need be counts as too short, and so keeps its parser.
+    """
+    size = len(frame.data)
+    return size + (6 if size < 126 else 8 if size < 65_536 else 14)

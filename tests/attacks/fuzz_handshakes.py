@@ -162,7 +162,8 @@ async def _play(server: Server, dice: random.Random, data: bytes) -> str:
         connection.eof_received()
     connection.check(asyncio.get_running_loop().time() + 3_600, 5e9)
     connection.connection_lost(None)
-    is_echo = connection._wire.close_rcvd is not None
+    wire = connection._wire
+    is_echo = wire is not None and wire.close_rcvd is not None
     return _ending(bytes(transport.written), is_echo=is_echo)
 
 

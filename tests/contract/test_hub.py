@@ -261,7 +261,7 @@ async def test_a_client_that_is_gone_leaves_nothing_behind(
     stage.hub.dismiss(stage.client)
     await settle()
     assert asyncio.all_tasks() == before
-    assert not stage.hub._watching
+    assert not stage.hub._audiences
     assert not stage.hub.clients
     another = RecordingClient("e")
     stage.hub.admit(another)
@@ -275,9 +275,9 @@ async def test_a_client_that_is_gone_leaves_nothing_behind(
 async def test_a_live_client_that_is_gone_is_offered_nothing(stage: Stage) -> None:
     """What it watched is forgotten with it."""
     await stage.ask(Subscribe(["*"]))
-    assert stage.hub._watching
+    assert stage.hub._audiences
     stage.hub.dismiss(stage.client)
-    assert not stage.hub._watching
+    assert not stage.hub._audiences
 
 
 async def test_an_event_of_the_future_has_no_lag(stage: Stage) -> None:

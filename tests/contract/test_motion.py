@@ -177,7 +177,7 @@ async def test_clients_that_come_and_go_while_events_arrive(logs: SqliteLogs, se
                 if dice.random() < 0.4:
                     viewer.act()
                 if dice.random() < 0.1:
-                    hub.beat()
+                    hub.beat(hub.clients)
                 for _ in range(dice.randint(0, 8)):
                     await asyncio.sleep(0)
         for viewer in viewers:

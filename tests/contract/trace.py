@@ -14,6 +14,7 @@ import msgspec
 import yaml
 
 from consumer.core import events, messages
+from consumer.core.entries import Batch
 from consumer.core.events import Event
 from consumer.core.limits import Limits
 from consumer.core.session import Session
@@ -39,9 +40,9 @@ class RecordingClient:
         self.closed_with: int | None = None
         self._took_more = asyncio.Event()
 
-    def flush(self) -> None:
-        if waiting := self.session.take():
-            self.write(waiting)
+    def deliver(self, batch: Batch) -> None:
+        if frames := self.session.offer(batch):
+            self.write(frames)
         elif self.session.is_overrun:
             self.close(messages.CloseCode.TOO_SLOW, "too slow")
 
@@ -64,7 +65,8 @@ class RecordingClient:
 
     def go_on(self) -> None:
         self.session.is_paused = False
-        self.flush()
+        if waiting := self.session.take():
+            self.write(waiting)
         self._took_more.set()
 
 
@@ -217,7 +219,7 @@ class Player:
         self.clients[name].go_on()
 
     async def _beat(self, _: object) -> None:
-        self.hub.beat()
+        self.hub.beat(self.hub.clients)
 
     async def _wait_until(self, now_s: float) -> None:
         self.now_s = now_s

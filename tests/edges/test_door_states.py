@@ -13,7 +13,6 @@ from typing import Any, Final, cast
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from websockets.protocol import OPEN
 
 from consumer.core.limits import Limits
 from consumer.edges import addresses
@@ -157,7 +156,7 @@ class House:
 
     def beat(self, _: int) -> None:
         """Heartbeats and pings are due."""
-        self.server.hub.beat()
+        self.server.hub.beat(self.server.hub.clients)
         for connection in list(self.server.connections):
             connection.ping()
 
@@ -171,7 +170,7 @@ class House:
             connection = cast(Connection, client)
             assert connection._grant is not None
             expired = connection._grant.has_expired(self.clock_s)
-            assert not (expired and connection._wire.state is OPEN), "watches on"
+            assert not (expired and connection._is_open), "watches on"
 
     def check(self) -> None:
         """What must hold whenever nothing is under way."""
@@ -187,7 +186,8 @@ class House:
         counted = Counter(each._bucket for each in clients if each._bucket is not None)
         assert door._admitted_of == counted
         assert max(counted.values(), default=0) <= LIMITS.connections_per_address
-        assert set(hub._tasks).union(*hub._watching.values()) <= clients
+        audiences = [audience.clients for audience in hub._audiences.values()]
+        assert set(hub._tasks).union(*audiences) <= clients
         for socket in self.sockets:
             if not socket.is_lost:
                 self._check_one(socket)
@@ -197,7 +197,7 @@ class House:
         is_held = connection._task is not None or connection.session.is_paused
         assert socket.is_reading or is_held, "nobody will ever read on"
         assert is_held or not connection._unread, "read, and never acted on"
-        if connection._grant is not None and connection._wire.state is OPEN:
+        if connection._grant is not None and connection._is_open:
             assert not connection._grant.refused(connection.session.told_of())
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.protocol import OPEN
 from websockets.typing import Origin
 
 from consumer.core.limits import Limits
@@ -161,7 +160,7 @@ async def test_a_slow_reader_is_not_taken_for_a_dead_one(service: Service) -> No
     connection.resume_writing()
     for _ in range(websocket.MAX_UNANSWERED):
         connection.ping()
-    assert connection._wire.state is OPEN
+    assert connection._is_open
     connection.ping()
     async with asyncio.timeout(5):
         assert b"no answer to pings" in await reader.readuntil(b"cursor")
