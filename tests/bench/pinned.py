@@ -122,6 +122,11 @@ class Pinned:
         tasks = Path(f"/proc/{self.pid}/task").iterdir()
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
+    def writes(self) -> int:
+        """Calls of `write` and its like so far, `send` aside (proc_pid_io(5))."""
+        rows = Path(f"/proc/{self.pid}/io").read_text().splitlines()
+        return int(next(row.split()[1] for row in rows if row.startswith("syscw")))
+
     def memory(self) -> Memory:
         rows = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()[1:]
         kib = {name: int(rest.split()[0]) for name, rest in (row.split(":") for row in rows)}
