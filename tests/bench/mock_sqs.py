@@ -45,9 +45,16 @@ class MockSqs:
 
     def __init__(self, port: int) -> None:
         self.endpoint = f"http://{HOST}:{port}"
-        self.queue_url = f"{self.endpoint}/{ACCOUNT}/status.fifo"
-        self.service_url = f"{self.endpoint}/{ACCOUNT}/service"
+        """What clients are told; that of what stands in front, where something does."""
         self._http = http.client.HTTPConnection(HOST, port)
+
+    @property
+    def queue_url(self) -> str:
+        return f"{self.endpoint}/{ACCOUNT}/status.fifo"
+
+    @property
+    def service_url(self) -> str:
+        return f"{self.endpoint}/{ACCOUNT}/service"
 
     def counts(self) -> Counts:
         """What it has done so far."""
@@ -65,6 +72,10 @@ class MockSqs:
                 raise TimeoutError(f"so far: {counts}")
             time.sleep(LOOK_S)
         return counts
+
+    def deleted(self, least: int, within_s: float) -> Counts:
+        """Wait for so many messages to have been deleted. Raises `TimeoutError`."""
+        return self.until(lambda counts: counts.deleted >= least, within_s)
 
     def drained(self, within_s: float) -> Counts:
         """Wait for all that was handed out to be deleted. Raises `TimeoutError`."""
