@@ -19,6 +19,7 @@ from infra.local.places import ROOT
 START_S: Final = 30.0  # to say where it listens
 GRACE_S: Final = 10.0
 MOST_FILES: Final = 1 << 18
+UNCACHED: Final = "PYTHONDONTWRITEBYTECODE"
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 _prctl = ctypes.CDLL(None).prctl  # resolved here: nothing may be loaded between fork and exec
 
@@ -60,7 +61,7 @@ class Pinned:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=sink,
-                env={**os.environ, **(environment or {})},
+                env={**_inherited(), **(environment or {})},
                 cwd=ROOT,
                 start_new_session=True,
                 preexec_fn=_settle(core),  # noqa: PLW1509 # we have no threads
@@ -165,6 +166,11 @@ def most_files() -> int:
     except (ValueError, OSError):
         return hard
     return wanted
+
+
+def _inherited() -> dict[str, str]:
+    """Ours, but for what would make each child compile all its modules again."""
+    return {name: value for name, value in os.environ.items() if name != UNCACHED}
 
 
 def _settle(core: int) -> Callable[[], None]:
