@@ -115,7 +115,7 @@ def _system(name: str, dialect: str, peer: Any, needs: Path | None = None) -> Co
         command = peer.command(program, folder, port, feed)
         process = Pinned(command, core, folder / "output")
         try:
-            wait_for(lambda: process.is_up() and _answers(port) and _answers(feed))
+            wait_for(lambda: process.is_up() and answers(port) and answers(feed))
         except BaseException:
             process.kill()
             raise
@@ -146,7 +146,8 @@ def _free_ports() -> tuple[int, int]:
         return one.getsockname()[1], other.getsockname()[1]
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
+    """Whether something listens there."""
     try:
         socket.create_connection((HOST, port), 1.0).close()
     except OSError:

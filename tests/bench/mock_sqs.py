@@ -45,9 +45,16 @@ class MockSqs:
 
     def __init__(self, port: int) -> None:
         self.endpoint = f"http://{HOST}:{port}"
-        self.queue_url = f"{self.endpoint}/{ACCOUNT}/status.fifo"
-        self.service_url = f"{self.endpoint}/{ACCOUNT}/service"
+        """What clients are told; that of what stands in front, where something does."""
         self._http = http.client.HTTPConnection(HOST, port)
+
+    @property
+    def queue_url(self) -> str:
+        return f"{self.endpoint}/{ACCOUNT}/status.fifo"
+
+    @property
+    def service_url(self) -> str:
+        return f"{self.endpoint}/{ACCOUNT}/service"
 
     def counts(self) -> Counts:
         """What it has done so far."""

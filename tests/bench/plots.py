@@ -63,8 +63,9 @@ def main() -> None:
     matplotlib.rcParams.update(SETTINGS)
     for file in sorted(results.glob("*.json")):
         told = json.loads(file.read_text())
-        for figure in told["plotted"]:
-            draw(told, figure, folder / f"{told['scenario']}-{figure.replace('_', '-')}.svg")
+        for figure, name in told["plotted"].items():
+            if any(told["samples"].values()):
+                draw(told, figure, folder / name)
 
 
 if __name__ == "__main__":

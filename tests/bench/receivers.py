@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,7 @@ from tests.bench.contestants import ENVIRONMENT, NODE, PYTHON
 from tests.bench.goals import OURS
 from tests.bench.mock_sqs import MockSqs, mock_sqs
 from tests.bench.pinned import Cores, Pinned
+from tests.bench.tls_front import tls_front
 
 POLLS: Final = 16  # in flight at the same time, of every contestant but the naive one
 WARM_S: Final = 60.0  # until it has received and deleted; a busy machine may take long
@@ -80,24 +81,28 @@ def consumer_environment(mock: MockSqs, folder: Path, **settings: str) -> dict[s
 
 @contextmanager
 def entered(
-    receiver: Receiver, folder: Path, warm_messages: int = WARM_MESSAGES, **options: float | str
+    receiver: Receiver, folder: Path, warm_messages: int, *, tls: bool = False, **options: float
 ) -> Iterator[Entrant]:
     """One that has warmed up and waits; `options` are those of its mock."""
     folder.mkdir(parents=True)
-    with mock_sqs(folder, **options) as mock:
+    with ExitStack() as closing:
+        mock = closing.enter_context(mock_sqs(folder, **options))
+        trust: dict[str, str] = {}
+        if tls:
+            front = closing.enter_context(tls_front(folder, mock.endpoint))
+            mock.endpoint, trust = front.endpoint, front.environment
         output = folder / "output"
-        environment = consumer_environment(mock, folder, **receiver.settings)
+        environment = consumer_environment(mock, folder, **receiver.settings, **trust)
         process = Pinned(receiver.command, Cores.here().server, output, environment)
+        closing.callback(process.kill)
         try:
             mock.until(lambda counts: process.is_up() and counts.deleted >= warm_messages, WARM_S)
             mock.pace(0)
             mock.drained(WARM_S)
-            yield Entrant(receiver, mock, process)
         except TimeoutError as error:
             told = output.read_text(errors="replace")[-1_000:]
             raise RuntimeError(f"{receiver.name} gets nowhere: {error}: {told}") from error
-        finally:
-            process.kill()
+        yield Entrant(receiver, mock, process)
 
 
 def _python(name: str, module: str, loops: int, python: str | Path) -> Receiver:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench.goals import Verdict, judge
+from tests.bench.results import picture
 from tests.bench.scenario import Results, Scenario
 from tests.bench.stand import Sample
 
@@ -16,11 +17,17 @@ SIDES: Final = {"at least": "≥", "at most": "≤"}
 REACHED: Final = {True: "yes", False: "no", None: "not measured"}
 
 
-def report(scenarios: Sequence[Scenario], results: Mapping[str, Results]) -> str:
-    """Of the scenarios that have results."""
+def report(
+    scenarios: Sequence[Scenario], results: Mapping[str, Results], plots: str | None = None
+) -> str:
+    """Of the scenarios that have results; `plots` is where their pictures are, if anywhere."""
     played = [scenario for scenario in scenarios if scenario.name in results]
     parts = [_goals(played, results)] if any(scenario.goals for scenario in played) else []
-    parts += [_table(scenario, results[scenario.name]) for scenario in played]
+    for scenario in played:
+        found = results[scenario.name]
+        parts.append(_table(scenario, found))
+        if plots is not None and found.samples:
+            parts += [_picture(scenario, figure, plots) for figure in scenario.plotted]
     return "\n\n".join(parts)
 
 
@@ -75,6 +82,10 @@ def _table(scenario: Scenario, results: Results) -> str:
     if lost:
         lines += ["", f"{lost:,.0f} deliveries were lost."]
     return "\n".join(lines)
+
+
+def _picture(scenario: Scenario, figure: str, plots: str) -> str:
+    return f"![{scenario.columns[figure]}]({plots}/{picture(scenario, figure)})"
 
 
 def _median(samples: Sequence[Sample], figure: str) -> str:

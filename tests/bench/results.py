@@ -33,10 +33,15 @@ def as_json(scenario: Scenario, results: Results) -> dict[str, Any]:
         "scenario": scenario.name,
         "title": scenario.title,
         "columns": dict(scenario.columns),
-        "plotted": scenario.plotted,
+        "plotted": {figure: picture(scenario, figure) for figure in scenario.plotted},
         "samples": results.samples,
         "lacks": results.lacks,
     }
+
+
+def picture(scenario: Scenario, figure: str) -> str:
+    """The name of a plot's file."""
+    return f"{scenario.name}-{figure.replace('_', '-')}.svg"
 
 
 def _file(folder: Path, scenario: Scenario) -> Path:

@@ -10,7 +10,7 @@ from tests.bench.scenario import QUICK
 from tests.bench.scenarios.everything import SCENARIOS
 
 DELIVERING = ("saturated", "steady", "trickle", "topics-1000", "topics-100000")
-RECEIVING = ("queue", "queue-delayed")
+RECEIVING = ("queue", "queue-tls", "queue-delayed")
 SHOWING = ("screen", "screen-clients", "screen-instances")
 OTHERS = ("idle", "crowd", "start", "keys")
 
@@ -22,6 +22,8 @@ def test_a_moment_of_each_scenario_delivers_and_can_be_reported(name: str) -> No
     with run_folder() as folder:
         found = play(chosen, QUICK, folder)
     samples = found[name].samples
+    if not samples:
+        pytest.skip(str(found[name].lacks))
     assert any(contestant.startswith(OURS) for contestant in samples)
     for contestant, told in samples.items():
         assert told, contestant

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Final
 
-from tests.bench import receivers, rounds
+from tests.bench import receivers, rounds, tls_front
 from tests.bench.goals import PEERS, Goal
 from tests.bench.receivers import Entrant, Receiver, entered
 from tests.bench.scenario import Results, Run, Scenario
@@ -58,13 +58,17 @@ def take_turn(entrant: Entrant, seconds: float, delay_ms: float) -> Sample:
     return sample
 
 
-def compare(run: Run, contestants: Sequence[Receiver], delay_ms: float) -> Results:
+def compare(
+    run: Run, contestants: Sequence[Receiver], *, delay_ms: float = 0, tls: bool = False
+) -> Results:
     """Rounds of turns."""
     results = Results(lacks={each.name: each.lacks for each in contestants if each.lacks})
     warm = max(10, receivers.WARM_MESSAGES // run.scale.part)
     with ExitStack() as closing:
         found = [
-            closing.enter_context(entered(each, run.folder / str(n), warm, delay_ms=delay_ms))
+            closing.enter_context(
+                entered(each, run.folder / str(n), warm, tls=tls, delay_ms=delay_ms)
+            )
             for n, each in enumerate(contestants)
             if each.lacks is None
         ]
@@ -79,13 +83,19 @@ def compare(run: Run, contestants: Sequence[Receiver], delay_ms: float) -> Resul
 
 
 def _play_at_once(run: Run) -> Results:
-    return compare(run, [receivers.product(), *receivers.peers()], 0)
+    return compare(run, [receivers.product(), *receivers.peers()])
 
 
 def _play_delayed(run: Run) -> Results:
     fewer = FEWER_POLLS if run.scale.part == 1 else ()
     ours = [receivers.product(), *map(receivers.product, fewer)]
-    return compare(run, [*ours, *receivers.peers()], DELAY_MS)
+    return compare(run, [*ours, *receivers.peers()], delay_ms=DELAY_MS)
+
+
+def _play_tls(run: Run) -> Results:
+    if tls_front.program() is None:
+        return Results(lacks={"TLS": "nginx is not installed"})
+    return compare(run, [receivers.product(), *receivers.peers()], tls=True)
 
 
 QUEUE: Final = Scenario(
@@ -100,6 +110,14 @@ QUEUE: Final = Scenario(
         Goal("CPU per message, of the best peer", "cpu_us", "at most", 1.0, PEERS),
     ),
     ("messages_per_s", "cpu_us"),
+)
+QUEUE_TLS: Final = Scenario(
+    "queue-tls",
+    "SQS answers at once, over TLS (nginx beside the mock)",
+    _play_tls,
+    _COLUMNS,
+    (),
+    ("messages_per_s",),
 )
 QUEUE_DELAYED: Final = Scenario(
     "queue-delayed",
