@@ -35,17 +35,17 @@ def take_turn(entrant: Entrant, seconds: float, delay_ms: float) -> Sample:
     latency allows no more than `polls × 10 / delay`.
     """
     mock = entrant.mock
-    mock.pace(None)
+    begun = mock.pace(None)
     time.sleep(SETTLE_S)
     used_s, before = entrant.process.cpu_s(), mock.counts()
     time.sleep(seconds)
     used_s, after = entrant.process.cpu_s() - used_s, mock.counts()
     mock.pace(0)
-    mock.drained(DRAIN_S)
+    ended = mock.drained(DRAIN_S)
     took_s = (after.at_ns - before.at_ns) / 1e9
     messages = max(1, after.deleted - before.deleted)
     sample = {
-        "messages": after.deleted - before.deleted,
+        "messages": ended.deleted - begun.deleted,
         "messages_per_s": messages / took_s,
         "cpu_us": used_s * 1e6 / messages,
         "messages_per_cpu_s": messages / max(used_s, 1e-9),
