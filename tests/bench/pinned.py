@@ -19,6 +19,7 @@ from infra.local.places import ROOT
 START_S: Final = 30.0  # to say where it listens
 GRACE_S: Final = 10.0
 MOST_FILES: Final = 1 << 18
+UNCACHED: Final = "PYTHONDONTWRITEBYTECODE"
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 _prctl = ctypes.CDLL(None).prctl  # resolved here: nothing may be loaded between fork and exec
 
@@ -60,7 +61,7 @@ class Pinned:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=sink,
-                env={**os.environ, **(environment or {})},
+                env={**_inherited(), **(environment or {})},
                 cwd=ROOT,
                 start_new_session=True,
                 preexec_fn=_settle(core),  # noqa: PLW1509 # we have no threads
@@ -122,6 +123,11 @@ class Pinned:
         tasks = Path(f"/proc/{self.pid}/task").iterdir()
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
+    def writes(self) -> int:
+        """Calls of `write` and its like so far, `send` aside (proc_pid_io(5))."""
+        rows = Path(f"/proc/{self.pid}/io").read_text().splitlines()
+        return int(next(row.split()[1] for row in rows if row.startswith("syscw")))
+
     def memory(self) -> Memory:
         rows = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()[1:]
         kib = {name: int(rest.split()[0]) for name, rest in (row.split(":") for row in rows)}
@@ -160,6 +166,11 @@ def most_files() -> int:
     except (ValueError, OSError):
         return hard
     return wanted
+
+
+def _inherited() -> dict[str, str]:
+    """Ours, but for what would make each child compile all its modules again."""
+    return {name: value for name, value in os.environ.items() if name != UNCACHED}
 
 
 def _settle(core: int) -> Callable[[], None]:

@@ -24,7 +24,7 @@ class Scale:
 
 
 FULL: Final = Scale()
-QUICK: Final = Scale(rounds=1, clients=50, seconds=0.3, part=200)
+QUICK: Final = Scale(rounds=1, clients=50, seconds=0.1, part=200)
 
 
 @dataclass

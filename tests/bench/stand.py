@@ -1,6 +1,5 @@
 """A stand: one contestant's server on one core, its viewers and feed on the other."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +10,7 @@ from tests.bench.pinned import Cores
 from tests.bench.viewers import Viewers
 
 HEARTBEAT_S: Final = 20.0
-LOOK_S: Final = 0.02
-QUIET_LOOKS: Final = 3  # in a row, or one that another process had the core in would do
-QUIET_SHARE: Final = 0.05  # of the core
+UNWATCHED: Final = 10_000_000  # topics from here on
 
 Sample = dict[str, float]
 """What one contestant did in one round, by the figure's name, which ends in its unit."""
@@ -30,10 +27,9 @@ class Stand:
 
     def play(self, seconds: float, **how: Any) -> Sample:
         """One play of the feed (see `Viewers.play`), with what the server used for it."""
-        used_s = self.server.cpu_s()
+        used_s, writes = self.server.cpu_s(), self.server.writes()
         told = self.viewers.play(seconds, **how)
-        self._settle()
-        used_s = self.server.cpu_s() - used_s
+        used_s, writes = self.server.cpu_s() - used_s, self.server.writes() - writes
         deliveries = max(1, told["deliveries"])
         return {
             **told,
@@ -41,17 +37,20 @@ class Stand:
             "cpu_us": used_s * 1e6 / deliveries,
             "deliveries_per_s": told["deliveries"] / told["seconds"],
             "deliveries_per_cpu_s": told["deliveries"] / max(used_s, 1e-9),
+            "writes_per_delivery": writes / deliveries,
             "events_per_read": told["deliveries"] / max(1, told["reads"]),
             "events_per_s": told["events"] / told["seconds"],
         }
 
-    def _settle(self) -> None:
-        """Wait until it has finished what nobody waits for: events that have no viewer."""
-        quiet, used_s = 0, self.server.cpu_s()
-        while quiet < QUIET_LOOKS:
-            time.sleep(LOOK_S)
-            before_s, used_s = used_s, self.server.cpu_s()
-            quiet = quiet + 1 if used_s - before_s < QUIET_SHARE * LOOK_S else 0
+    def play_unwatched(self, seconds: float, **how: Any) -> Sample:
+        """One of events that nobody watches, at the end of which one comes that somebody does:
+        when it is there, so were the others.
+        """
+        used_s = self.server.cpu_s()
+        told = self.viewers.play(seconds, fanout=0, first=UNWATCHED, **how)
+        self.viewers.play(0.001, rate=1, most=0, fanout=1, topics=1)
+        used_s = self.server.cpu_s() - used_s
+        return {"cpu_us": used_s * 1e6 / (told["events"] + 1)}
 
     def commits(self) -> dict[str, float]:
         """How long the product's commits took since the last call, in ms."""

@@ -37,7 +37,7 @@
 #define SOURCES 8     /* addresses to connect from, for one has 28,000 ports: 127.0.0.2 and on */
 #define AT_ONCE 16    /* connections read before the feed is looked after: some 50 µs */
 #define TICK_NS 250000 /* what is due within it is made together */
-#define STALL_NS 5000000000ull /* without any delivery: what is missing was lost */
+#define STALL_NS 30000000000ull /* without any delivery: what is missing was lost */
 #define KEEP_BYTES (32 * 1024) /* of an unfinished frame; a longer one holds no single event */
 
 struct viewer {

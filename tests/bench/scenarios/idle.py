@@ -24,7 +24,7 @@ def play(run: Run) -> Results:
             before, used_s = found.server.memory(), found.server.cpu_s()
             told = found.viewers.connect(found.port, count, 1)
             used_s = found.server.cpu_s() - used_s
-            found.viewers.wait(SETTLE_S)
+            found.viewers.wait(min(SETTLE_S, run.scale.seconds))
             after = found.server.memory()
         sample = {
             "kib": (after.private - before.private) / 1024 / count,

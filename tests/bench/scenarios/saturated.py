@@ -47,6 +47,7 @@ def _scenario(name: str, most: int, *goals: Goal) -> Scenario:
             "deliveries_per_s": "deliveries/s",
             "deliveries_per_cpu_s": "deliveries per second of CPU",
             "cpu_us": "CPU µs/delivery",
+            "writes_per_delivery": "`write`s per delivery",
             "events_per_read": "events per read",
             "viewers_share": "viewers' share of their core",
             "p99_us": "p99 µs",

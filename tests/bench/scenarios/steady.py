@@ -35,6 +35,7 @@ STEADY: Final = Scenario(
         "p50_us": "p50 µs",
         "p99_us": "p99 µs",
         "p999_us": "p99.9 µs",
+        "writes_per_delivery": "`write`s per delivery",
         "events_per_read": "events per read",
     },
     (
