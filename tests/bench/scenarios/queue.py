@@ -35,26 +35,28 @@ def take_turn(entrant: Entrant, seconds: float, delay_ms: float) -> Sample:
     latency allows no more than `polls × 10 / delay`.
     """
     mock = entrant.mock
-    mock.pace(None)
+    begun = mock.pace(None)
     time.sleep(SETTLE_S)
     used_s, before = entrant.process.cpu_s(), mock.counts()
     time.sleep(seconds)
     used_s, after = entrant.process.cpu_s() - used_s, mock.counts()
     mock.pace(0)
-    mock.drained(DRAIN_S)
+    ended = mock.drained(DRAIN_S)
     took_s = (after.at_ns - before.at_ns) / 1e9
     messages = max(1, after.deleted - before.deleted)
     sample = {
-        "messages": after.deleted - before.deleted,
+        "messages": ended.deleted - begun.deleted,
         "messages_per_s": messages / took_s,
         "cpu_us": used_s * 1e6 / messages,
         "messages_per_cpu_s": messages / max(used_s, 1e-9),
         "core": used_s / took_s,
         "mock_core": (after.cpu_us - before.cpu_us) / 1e6 / took_s,
     }
-    if delay_ms:
-        allowed_per_s = entrant.receiver.polls * 10 / (delay_ms / 1000)
+    if delay_s := delay_ms / 1000:
+        allowed_per_s = entrant.receiver.polls * 10 / delay_s
         sample["of_latency"] = sample["messages_per_s"] / allowed_per_s
+        # Little's law: as many as are answered per second, times how long each is under way.
+        sample["under_way"] = (after.receives - before.receives) / took_s * delay_s
     return sample
 
 
@@ -123,7 +125,7 @@ QUEUE_DELAYED: Final = Scenario(
     "queue-delayed",
     f"SQS answers after {DELAY_MS} ms",
     _play_delayed,
-    {**_COLUMNS, "of_latency": "of what latency allows"},
+    {**_COLUMNS, "of_latency": "of what latency allows", "under_way": "polls under way"},
     (Goal(f"of what latency allows, {receivers.POLLS} polls", "of_latency", "at least", 0.95),),
     ("messages_per_s",),
 )
