@@ -72,6 +72,7 @@ class Hub:
                 self.view.apply(entry)
         finally:
             gc.enable()
+        gc.freeze()  # nor is it looked for later on, in what was there at the start
 
     async def follow(self) -> None:
         """Pass on every change, for ever."""

@@ -28,7 +28,7 @@ class Trimmed(Exception):
     """The log no longer reaches back to the place asked for."""
 
 
-class Message(Struct, frozen=True):
+class Message(Struct, frozen=True, gc=False):
     """A message received from a queue and not yet deleted."""
 
     id: str
