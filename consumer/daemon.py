@@ -10,8 +10,8 @@ import uvloop
 from consumer import app, logs, settings
 from consumer.edges.sqlite_log import LogUnusable
 
-# The log's writer and the event loop take turns on one interpreter. After each statement the writer
-# waits for its next turn, up to 5 ms by Python's default: that cost 40 % of the messages per second.
+# The log's writer and the event loop take turns on one interpreter. After a statement the writer
+# waits for its next turn, up to 5 ms by Python's default, which cost 40 % of messages per second.
 TURN_S: Final = 0.0005
 # Allocations before the collector looks for cycles. What we keep by the thousand has none.
 YOUNG: Final = 20_000
