@@ -23,8 +23,7 @@ def run() -> int:
     """Run the consumer; returns the process's exit code."""
     logs.begin()
     log = logging.getLogger("consumer")
-    sys.setswitchinterval(TURN_S)
-    gc.set_threshold(YOUNG, 20, 100)
+    tune()
     try:
         chosen = settings.read()
         logs.set_level(chosen.log_level)
@@ -40,3 +39,9 @@ def run() -> int:
         log.exception("failed")
         return EXIT_FAILED
     return 0
+
+
+def tune() -> None:
+    """Have the interpreter suit what runs in it."""
+    sys.setswitchinterval(TURN_S)
+    gc.set_threshold(YOUNG, 20, 100)

@@ -109,8 +109,8 @@ class Client(Protocol):
 
     session: Session
 
-    def deliver(self, batch: Batch) -> None:
-        """Write what is due, or put it in line while the socket is full."""
+    def deliver(self, batch: Batch) -> bool:
+        """Write what is due, or put it in line while the socket is full; whether it was written."""
 
     def write(self, frame: bytes) -> None:
         """Write a frame now, whatever is in line."""
