@@ -1,10 +1,11 @@
 """The composition root: opens everything in one place, runs it, closes it in the reverse order."""
 
 import asyncio
+import contextlib
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import aioboto3
 import aiohttp
 from aiobotocore.config import AioConfig
 
+from consumer.core.events import Event
 from consumer.core.grant import Terms
 from consumer.edges.backlog import Backlogs
 from consumer.edges.door import Door, make_room
@@ -41,6 +43,8 @@ log = logging.getLogger(__name__)
 
 STACK_ISSUER = "statuswire"  # as /watch-tokens signs
 PRUNE_S = 60.0
+FIRST_S = 2.0  # for the queues to answer, before EC2 is asked for what there is
+LOOK_S = 0.02
 FLUSH_S = 5.0  # for the deletes that are pending at the end, and for what is given back
 
 # The service queue waits for EC2's answer: two attempts of 7 s are less than a drain may take.
@@ -56,6 +60,8 @@ class App:
         self.settings = settings
         self.counts = Counts()
         self.stop = asyncio.Event()
+        self.session = aioboto3.Session()
+        self._fleet: asyncio.Future[Fleet]
         self.status_log = SqliteLog(
             settings.log_path,
             retention_s=settings.retention_s,
@@ -97,7 +103,9 @@ class App:
             stack.push_async_callback(self.status_log.close)
             await self.hub.load()
             stack.push_async_callback(self.hub.close)
-            self.keys = await stack.enter_async_context(_keyring(settings, self.counts))
+            self.keys = await stack.enter_async_context(
+                _keyring(self.session, settings, self.counts)
+            )
             server = Server(
                 self.hub,
                 Site(settings.rest_url, self.readiness.missing),
@@ -114,18 +122,25 @@ class App:
             stack.push_async_callback(asyncio.to_thread, metrics.close)
             port = await server.listen(settings.host, settings.port)
             log.info("listening", extra={"port": port, "metrics_port": metrics.port})
-            self.queues += await stack.enter_async_context(_open_queues(settings, self.counts))
-            await self._serve(server, await stack.enter_async_context(self._asking()))
+            self.queues += await stack.enter_async_context(
+                _open_queues(self.session, settings, self.counts)
+            )
+            await self._serve(server)
         log.info("stopped")
 
-    @asynccontextmanager
-    async def _asking(self) -> AsyncIterator[tuple[Fleet, Reconciler]]:
-        """What asks EC2 and Step Functions."""
+    async def _ask(self) -> None:
+        """Ask EC2 and Step Functions, for ever.
+
+        The queues come first: reading EC2's model alone takes 90 ms, which nobody has to wait for.
+        """
         settings = self.settings
-        session = aioboto3.Session()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_S):
+                while any(queue.answered_s is None for queue in self.queues):  # noqa: ASYNC110 # two
+                    await asyncio.sleep(LOOK_S)
         async with (
-            session.client("ec2", config=BRIEF) as ec2,
-            session.client("stepfunctions", config=BRIEF) as states,
+            self.session.client("ec2", config=BRIEF) as ec2,
+            self.session.client("stepfunctions", config=BRIEF) as states,
         ):
             fleet = Fleet(ec2, settings.tag, self.counts, now_ms=_now_ms)
             reconciler = Reconciler(
@@ -136,7 +151,12 @@ class App:
                 is_drained=self._is_drained,
                 sweep_s=settings.sweep_s,
             )
-            yield fleet, reconciler
+            self._fleet.set_result(fleet)
+            await reconciler.run()
+
+    async def _shown(self, batch: Sequence[Event]) -> list[Event]:
+        """Of these events, those to show."""
+        return await (await self._fleet).shown(batch)
 
     def _door(self) -> Door:
         """Who may come in, and by what right."""
@@ -174,21 +194,21 @@ class App:
     async def _is_drained(self) -> bool:
         return all([await queue.is_drained() for queue in self.queues])
 
-    async def _serve(self, server: Server, asking: tuple[Fleet, Reconciler]) -> None:
+    async def _serve(self, server: Server) -> None:
         """Run every task; when one fails, so does the process."""
-        fleet, reconciler = asking
+        self._fleet = asyncio.get_running_loop().create_future()
         async with asyncio.TaskGroup() as tasks:
             services = [
                 tasks.create_task(service)
                 for service in (
                     *(self.hub.follow(), server.beat(), server.sweep(), self._prune()),
                     *(queue.keep() for queue in self.queues),
-                    *(reconciler.run(), self.backlogs.run()),
+                    *(self._ask(), self.backlogs.run()),
                     *([] if self.keys is None else [self.keys.run()]),
                     *([] if self.certificates is None else [self.certificates.keep()]),
                 )
             ]
-            self.pipelines += (self._pipeline(queue, fleet) for queue in self.queues)
+            self.pipelines += (self._pipeline(queue) for queue in self.queues)
             pipelines = [tasks.create_task(each.run(self.stop)) for each in self.pipelines]
             await self.stop.wait()
             log.info("draining")
@@ -202,7 +222,7 @@ class App:
             for task in services:
                 task.cancel()
 
-    def _pipeline(self, queue: SqsQueue, fleet: Fleet) -> Pipeline:
+    def _pipeline(self, queue: SqsQueue) -> Pipeline:
         source: Source = queue if self.traces is None else self.traces.source(queue)
         return Pipeline(
             source,
@@ -210,7 +230,7 @@ class App:
             self.counts,
             self.timings,
             self.gate,
-            choose=fleet.shown,
+            choose=self._shown,
             most_polls=self.settings.polls,
         )
 
@@ -234,8 +254,9 @@ async def run(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def _open_queues(settings: Settings, counts: Counts) -> AsyncIterator[list[SqsQueue]]:
-    session = aioboto3.Session()
+async def _open_queues(
+    session: aioboto3.Session, settings: Settings, counts: Counts
+) -> AsyncIterator[list[SqsQueue]]:
     credentials = await session.get_credentials()
     quick = AioConfig(
         connect_timeout=5,
@@ -264,14 +285,16 @@ async def _open_queues(settings: Settings, counts: Counts) -> AsyncIterator[list
 
 
 @asynccontextmanager
-async def _keyring(settings: Settings, counts: Counts) -> AsyncIterator[Keyring | None]:
+async def _keyring(
+    session: aioboto3.Session, settings: Settings, counts: Counts
+) -> AsyncIterator[Keyring | None]:
     """The keys of tokens; None where none are asked for."""
     if settings.signing_secret is not None:
-        async with aioboto3.Session().client("secretsmanager", config=BRIEF) as client:
+        async with session.client("secretsmanager", config=BRIEF) as client:
             yield Keyring(SecretKeys(client, settings.signing_secret).read, counts)
     elif settings.jwks_url is not None:
-        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
-            yield Keyring(PublishedKeys(session, settings.jwks_url).read, counts)
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http:
+            yield Keyring(PublishedKeys(http, settings.jwks_url).read, counts)
     else:
         yield None
 

@@ -72,6 +72,7 @@ class Hub:
                 self.view.apply(entry)
         finally:
             gc.enable()
+        gc.freeze()  # nor is it looked for later on, in what was there at the start
 
     async def follow(self) -> None:
         """Pass on every change, for ever."""
@@ -148,8 +149,11 @@ class Hub:
         for audience in audiences:
             batch = Batch(audience.due)
             audience.due = []
+            written = 0
             for client in list(audience.clients):
-                client.deliver(batch)
+                written += client.deliver(batch)
+            self.tally.frames += written * len(batch.entries)
+            self.tally.bytes += written * len(batch.frames)
         self._timings.sent(watched)
 
     def _audiences_of(self, entry: Entry) -> Set[Audience]:

@@ -28,7 +28,7 @@ class Trimmed(Exception):
     """The log no longer reaches back to the place asked for."""
 
 
-class Message(Struct, frozen=True):
+class Message(Struct, frozen=True, gc=False):
     """A message received from a queue and not yet deleted."""
 
     id: str
@@ -109,8 +109,8 @@ class Client(Protocol):
 
     session: Session
 
-    def deliver(self, batch: Batch) -> None:
-        """Write what is due, or put it in line while the socket is full."""
+    def deliver(self, batch: Batch) -> bool:
+        """Write what is due, or put it in line while the socket is full; whether it was written."""
 
     def write(self, frame: bytes) -> None:
         """Write a frame now, whatever is in line."""

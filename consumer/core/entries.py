@@ -15,7 +15,7 @@ from consumer.core.events import Event, decode_stored, encode
 _OP_TEXT_FIN: Final = 0x81  # RFC 6455, section 5.2: FIN and opcode 1
 
 
-class Entry(Struct, frozen=True):
+class Entry(Struct, frozen=True, gc=False):
     """An event that the log has committed."""
 
     place: int

@@ -46,7 +46,7 @@ class Malformed(Exception):
         self.problem = problem
 
 
-class Execution(Struct, frozen=True):
+class Execution(Struct, frozen=True, gc=False):
     """The run of a state machine that an event belongs to."""
 
     arn: Text
@@ -56,7 +56,7 @@ class Execution(Struct, frozen=True):
     redrive: Annotated[int, Meta(ge=0)]
 
 
-class Event(Struct, frozen=True, kw_only=True):
+class Event(Struct, frozen=True, kw_only=True, gc=False):
     """One status event, contract version 1; the fields are those that clients get."""
 
     v: Literal[1]

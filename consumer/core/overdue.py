@@ -16,7 +16,7 @@ EXPRESS_S: Final = 25.0 + 60.0 + 5.0
 MAX_PAUSE_S: Final = 600.0  # between two questions about one execution that goes on
 
 
-class Silence(Struct):
+class Silence(Struct, gc=False):
     """Of one execution without an ending."""
 
     newest: Event

@@ -6,7 +6,7 @@ pays for itself: past a limit only the newest entry of each key is kept for it.
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, cast
 
 from msgspec import Struct
 
@@ -35,12 +35,14 @@ class Session:
 
     __slots__ = (
         "_epoch",
+        "_is_paused",
+        "_is_shut",
         "_limits",
         "_outbox",
         "_waiting_bytes",
         "commands",
+        "is_clear",
         "is_live",
-        "is_paused",
         "place",
         "tally",
         "watch",
@@ -51,7 +53,10 @@ class Session:
         """Each pattern, and the place after which all that matches it has been told."""
         self.place = 0
         self.is_live = False
-        self.is_paused = False
+        self.is_clear = True
+        """What is due may be written: the socket takes it, and nothing waits."""
+        self._is_paused = False
+        self._is_shut = False
         self.commands: deque[Subscribe | Unsubscribe] | None = None  # while none wait
         self._waiting_bytes = 0  # of the commands
         self._epoch = epoch
@@ -82,10 +87,9 @@ class Session:
 
     def served(self) -> None:
         """The first of the requests has been served."""
-        if self.commands:
-            self._waiting_bytes -= _bytes_of(self.commands.popleft())
-        if not self.commands:
-            self.commands = None
+        commands = cast("deque[Subscribe | Unsubscribe]", self.commands)
+        self._waiting_bytes -= _bytes_of(commands.popleft())
+        self.commands = commands or None
 
     def _wanted(self) -> set[str]:
         """What is watched once the requests that wait have been served."""
@@ -119,23 +123,44 @@ class Session:
             for pattern in entry.patterns
         )
 
-    def offer(self, batch: Batch) -> bytes:
-        """What to write, now that more is due; what must wait is put in line.
+    @property
+    def is_paused(self) -> bool:
+        """Whether the socket is full."""
+        return self._is_paused
+
+    def pause(self) -> None:
+        """The socket is full."""
+        self._is_paused = True
+        self.is_clear = False
+
+    def go_on(self) -> bytes:
+        """The socket takes more; returns what has waited, to be written at once."""
+        self._is_paused = False
+        waited = self._take()
+        self.is_clear = not self._is_shut
+        return waited
+
+    def shut(self) -> None:
+        """Nothing is sent any more."""
+        self._is_shut = True
+        self.is_clear = False
+        self._outbox = None
+
+    def put(self, batch: Batch) -> None:
+        """Put in line what cannot be written now: only while the client is not clear.
 
         Only entries that match, in rising order of place.
         """
-        if self._outbox is None and not self.is_paused:
-            self.tally.frames += len(batch.entries)
-            return batch.frames
+        if self._is_shut:
+            return
         if self._outbox is None:
             self._outbox = Outbox(self._limits)
         for entry in batch.entries:
             self._outbox.put(entry)
-        return self.take()
 
-    def take(self) -> bytes:
-        """Everything that waits, to be written at once; nothing while the socket is full."""
-        if self.is_paused or self._outbox is None:
+    def _take(self) -> bytes:
+        """Everything that waits."""
+        if self._outbox is None:
             return b""
         frames, skipped, first_place = self._outbox.content()
         self._outbox = None
@@ -154,7 +179,7 @@ class Session:
         One that watches nothing has been told nothing, and may be about to come back to where it
         was: it must not be given a later cursor.
         """
-        return self.is_live and bool(self.watch) and not self.is_paused and self._outbox is None
+        return self.is_live and bool(self.watch) and self.is_clear
 
     @property
     def is_conflating(self) -> bool:

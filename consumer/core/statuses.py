@@ -34,7 +34,7 @@ class Verdict(StrEnum):
         return self in (Verdict.APPENDED, Verdict.LATE)
 
 
-class Standing(Struct, frozen=True):
+class Standing(Struct, frozen=True, gc=False):
     """What a log keeps of a key, to judge the next event by."""
 
     status: str

@@ -21,7 +21,7 @@ MAX_KNOWN: Final = (
 _STANDING: Final = msgspec.json.Decoder(Standing)
 
 
-class Known(Struct, frozen=True):
+class Known(Struct, frozen=True, gc=False):
     """A key, as its row has it."""
 
     id: int
@@ -47,7 +47,7 @@ class Draft:
         self._last_id: int = highest
         self._known: dict[str, Known] = {}  # committed; what was used last comes last
         self._keys: dict[str, Known] = {}
-        self._entries: list[tuple[int, int, bool, int, bytes, int]] = []
+        self._entries: list[tuple[int, int, int, int, bytes, int]] = []
         self._seen: dict[str, int] = {}
 
     def has_seen(self, identity: str) -> bool:
@@ -93,7 +93,9 @@ class Draft:
     def append(self, entry: Entry, previous: int, aged_from_ms: int) -> None:
         """An entry, and the place of the one before it of its key."""
         crc = checksum(entry.place, entry.late, entry.payload)
-        self._entries.append((entry.place, previous, entry.late, aged_from_ms, entry.payload, crc))
+        self._entries.append(
+            (entry.place, previous, int(entry.late), aged_from_ms, entry.payload, crc)
+        )
         self.head = entry.place
 
     def write(self) -> None:
@@ -143,6 +145,7 @@ _WRITE_KEY: Final = (
 
 
 def _row(key: str, known: Known) -> tuple[object, ...]:
+    # Integers: of a bool sqlite3 asks every time how it is to be adapted.
     return (
         known.id,
         key,
@@ -150,7 +153,7 @@ def _row(key: str, known: Known) -> tuple[object, ...]:
         known.place,
         known.last,
         known.latest_ms,
-        known.ended,
+        int(known.ended),
         known.payload,
         checksum(known.place, 0, known.payload),
     )

@@ -41,7 +41,7 @@ _ATTRIBUTES: Final = (
 )
 
 
-class _Held(Struct):
+class _Held(Struct, gc=False):
     """A message in hand; times are the monotonic clock's, in seconds."""
 
     message: Message

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, cast
 
 from websockets.http11 import Response
-from websockets.protocol import CONNECTING
+from websockets.protocol import CONNECTING, OPEN
 
 from consumer.core.grant import Grant
 from consumer.core.limits import Bucket
@@ -115,8 +115,15 @@ class Stream(asyncio.Protocol):
             self._wire = None
 
     def _take(self, data: bytes) -> None:
-        self._awake().take(data, asyncio.get_running_loop().time())
+        wire = self._awake()
+        wire.take(data, asyncio.get_running_loop().time())
+        self._look(wire)
         self._pump()
+
+    def _look(self, wire: Wire) -> None:
+        """Once it is being closed, nothing more is due to it."""
+        if wire.state is not OPEN and wire.state is not CONNECTING:
+            self.session.shut()
 
     def _take_turn(self) -> None:
         """Act on some of what was read, or a flood on a few connections would hold up all."""
@@ -130,7 +137,9 @@ class Stream(asyncio.Protocol):
 
     def eof_received(self) -> None:
         if self._task is None and not self._is_ending:
-            self._awake().receive_eof()
+            wire = self._awake()
+            wire.receive_eof()
+            self._look(wire)
             self._pump()
 
     def abort(self) -> None:
@@ -146,7 +155,9 @@ class Stream(asyncio.Protocol):
         raise NotImplementedError
 
     def _send(self) -> None:
-        for data in self._awake().data_to_send():
+        wire = self._awake()
+        self._look(wire)
+        for data in wire.data_to_send():
             if data:
                 self._transport.write(data)
             else:  # the library's sign for the end of the stream

@@ -80,27 +80,30 @@ class Connection(Stream):
             self._drained.set_exception(ConnectionResetError())
 
     def pause_writing(self) -> None:
-        self.session.is_paused = True
+        self.session.pause()
         if self._grant is not None:
             self._since = asyncio.get_running_loop().time()
         self._transport.pause_reading()  # or what it asks for would pile up
 
     def resume_writing(self) -> None:
-        self.session.is_paused = False
+        waited = self.session.go_on()
         self._unanswered = 0  # the ping stood in line behind what has only now been taken
         self._read_on()
-        if waiting := self.session.take():
-            self.write(waiting)
+        if waited:
+            self.write(waited)
         if self._drained is not None and not self.session.is_paused and not self._drained.done():
             self._drained.set_result(None)
 
     # The hub's side; see `consumer.ports.Client`.
 
-    def deliver(self, batch: Batch) -> None:
-        if frames := self.session.offer(batch):
-            self.write(frames)
-        elif self.session.is_overrun:
+    def deliver(self, batch: Batch) -> bool:
+        if self.session.is_clear:
+            self._transport.write(batch.frames)
+            return True
+        self.session.put(batch)
+        if self.session.is_overrun:
             self.close(CloseCode.TOO_SLOW, "too slow; reconnect with your cursor")
+        return False
 
     def write(self, frame: bytes) -> None:
         if self._wire is None or self._wire.state is OPEN:

@@ -17,6 +17,7 @@ from typing import Final
 
 import uvloop
 
+from consumer import daemon
 from consumer.core.events import Event
 from consumer.core.limits import Limits
 from consumer.core.statuses import Verdict
@@ -66,6 +67,7 @@ class TimedLog(SqliteLog):
 async def serve(folder: Path, heartbeat_s: float) -> None:
     """Until SIGTERM; then drain."""
     make_room(LIMITS)
+    daemon.tune()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with AsyncExitStack() as closing:

@@ -40,11 +40,14 @@ class RecordingClient:
         self.closed_with: int | None = None
         self._took_more = asyncio.Event()
 
-    def deliver(self, batch: Batch) -> None:
-        if frames := self.session.offer(batch):
-            self.write(frames)
-        elif self.session.is_overrun:
+    def deliver(self, batch: Batch) -> bool:
+        if self.session.is_clear:
+            self.write(batch.frames)
+            return True
+        self.session.put(batch)
+        if self.session.is_overrun:
             self.close(messages.CloseCode.TOO_SLOW, "too slow")
+        return False
 
     def write(self, frame: bytes) -> None:
         if self.closed_with is None:
@@ -58,15 +61,15 @@ class RecordingClient:
 
     def close(self, code: int, reason: str) -> None:
         self.closed_with = self.closed_with or code
+        self.session.shut()
 
     def stall(self) -> None:
-        self.session.is_paused = True
+        self.session.pause()
         self._took_more.clear()
 
     def go_on(self) -> None:
-        self.session.is_paused = False
-        if waiting := self.session.take():
-            self.write(waiting)
+        if waited := self.session.go_on():
+            self.write(waited)
         self._took_more.set()
 
 

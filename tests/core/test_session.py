@@ -16,35 +16,37 @@ from tests.contract.trace import decode_frames
 from tests.core import examples
 
 
-def _offer(client: Session, place: int, event: Event, *, late: bool = False) -> bytes:
-    return client.offer(Batch([examples.entry(place, event, late=late)]))
+def _put(client: Session, place: int, event: Event, *, late: bool = False) -> None:
+    client.put(Batch([examples.entry(place, event, late=late)]))
 
 
 def test_nothing_is_taken_while_the_socket_is_full() -> None:
     """What is offered meanwhile leaves in one write afterwards."""
     client = Session("e", Limits())
     client.begin(["*"], 0)
-    client.is_live = client.is_paused = True
+    client.is_live = True
+    client.pause()
     first, second = examples.entry(1, examples.step(1)), examples.entry(2, examples.step(2))
-    assert client.offer(Batch([first])) == client.offer(Batch([second])) == b""
-    assert client.take() == b""
+    client.put(Batch([first]))
+    client.put(Batch([second]))
+    assert client.is_paused
     assert not client.is_idle
-    client.is_paused = False
-    assert client.take() == first.frame + second.frame
+    assert client.go_on() == first.frame + second.frame
     assert client.is_idle
-    assert client.take() == b""
+    assert client.go_on() == b""
 
 
-def test_what_is_due_while_nothing_waits_leaves_as_it_is() -> None:
-    """The batch's own bytes, made once for all who get it: nothing is copied for a client."""
+def test_who_is_closed_is_due_nothing() -> None:
+    """Neither what waited nor what comes leaves behind a close frame, or keeps memory."""
     client = Session("e", Limits())
     client.begin(["*"], 0)
     client.is_live = True
-    batch = Batch([examples.entry(1, examples.step(1)), examples.entry(2, examples.step(2))])
-    assert client.offer(batch) is batch.frames
-    assert batch.frames == b"".join(entry.frame for entry in batch.entries)
-    assert client.is_idle
-    assert client.tally.frames == 2
+    client.pause()
+    _put(client, 1, examples.step(1))
+    client.shut()
+    _put(client, 2, examples.step(2))
+    assert client.go_on() == b""
+    assert not client.is_clear
 
 
 def test_watches_are_bounded() -> None:
@@ -132,10 +134,10 @@ def test_too_many_keys_overrun_the_outbox() -> None:
     """Newest per key is bounded too: in bytes."""
     limits = Limits(outbox_events=2, outbox_bytes=100_000)
     client = Session("e", limits)
-    client.is_paused = True
+    client.pause()
     detail = {"pad": "x" * 15_000}
     for place in range(1, 10):
-        _offer(client, place, examples.step(1, run=f"run-{place}", detail=detail))
+        _put(client, place, examples.step(1, run=f"run-{place}", detail=detail))
         outbox = client._outbox
         assert outbox is not None
         assert client.is_overrun == (outbox.size_bytes > limits.outbox_bytes)
@@ -145,10 +147,10 @@ def test_too_many_keys_overrun_the_outbox() -> None:
 def test_newest_per_key_costs_no_more_than_its_newest() -> None:
     """A key that changes for ever does not overrun the outbox of a client that sleeps."""
     client = Session("e", Limits(outbox_events=2))
-    client.is_paused = True
+    client.pause()
     detail = {"pad": "x" * 15_000}
     for place in range(1, 200):
-        _offer(client, place, examples.step(1 + place % 50, detail=detail))
+        _put(client, place, examples.step(1 + place % 50, detail=detail))
         assert client.is_conflating == (place > 2)
     assert not client.is_overrun
 
@@ -157,21 +159,20 @@ def test_few_large_entries_are_conflated_too() -> None:
     """The bound is in bytes as well; what is dropped counts no more."""
     limits = Limits()
     client = Session("e", limits)
-    client.is_paused = True
+    client.pause()
     size = 0
     for place in range(1, 101):
         event = examples.step(1 + place % 50, detail={"pad": "x" * 15_000})
-        _offer(client, place, event)
+        _put(client, place, event)
         size += len(examples.entry(place, event).frame)
         assert client.is_conflating == (size > limits.outbox_bytes)
         assert not client.is_overrun
     assert client.is_conflating
-    client.is_paused = False
-    client.take()
-    client.is_paused = True
+    client.go_on()
+    client.pause()
     entry = examples.entry(101, examples.step(detail={"pad": "x" * 15_000}))
     for _ in range(limits.outbox_bytes // len(entry.frame)):
-        client.offer(Batch([entry]))
+        client.put(Batch([entry]))
         assert not client.is_conflating, "what has left counts no more"
 
 
@@ -179,12 +180,12 @@ def test_late_entries_alone_are_named_too() -> None:
     """Past the bound none of them is the newest of its key: all are skipped, and that is told."""
     client = Session("e", Limits(outbox_events=2))
     client.begin(["*"], 0)
-    client.is_live = client.is_paused = True
+    client.is_live = True
+    client.pause()
     for place in (1, 2, 3):
-        _offer(client, place, examples.step(place), late=True)
-    client.is_paused = False
+        _put(client, place, examples.step(place), late=True)
     assert not client.is_idle
-    assert list(decode_frames(client.take())) == [{"op": "skipped", "count": 3, "cursor": "e-0"}]
+    assert list(decode_frames(client.go_on())) == [{"op": "skipped", "count": 3, "cursor": "e-0"}]
     assert client.is_idle
 
 
@@ -206,12 +207,16 @@ def test_each_matching_entry_is_sent_or_named(arrivals: list[tuple[int, bool, st
     got: list[dict[str, object]] = []
     for place, (run, late, then) in enumerate(arrivals, 1):
         event = examples.step(1 + place % 50, run=f"run-{run}")
-        got += decode_frames(_offer(client, place, event, late=late))
+        if client.is_clear:
+            got += decode_frames(examples.entry(place, event, late=late).frame)
+        else:
+            _put(client, place, event, late=late)
         offered[place] = (event.key, late)
-        client.is_paused = {"pause": True, "go on": False}.get(then, client.is_paused)
-        got += decode_frames(client.take())
-    client.is_paused = False
-    got += decode_frames(client.take())
+        if then == "pause":
+            client.pause()
+        elif then == "go on":
+            got += decode_frames(client.go_on())
+    got += decode_frames(client.go_on())
 
     sent: list[int] = []
     named = 0

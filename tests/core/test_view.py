@@ -21,6 +21,19 @@ def test_newest_by_pattern() -> None:
     assert len(view) == 2
 
 
+def test_a_key_that_changes_moves_to_the_end() -> None:
+    """A snapshot is in the order of the log, whichever way its keys were found."""
+    view = View()
+    view.apply(examples.entry(1, examples.step(1)))
+    other, newest = examples.entry(2, examples.step(1, run="run-2")), None
+    view.apply(other)
+    for place in (3, 4):
+        newest = examples.entry(place, examples.step(place))
+        view.apply(newest)
+    for pattern in ("*", "machine:standard", f"instance:{examples.INSTANCE}"):
+        assert view.matching([pattern]) == [other, newest]
+
+
 def test_a_late_entry_changes_nothing() -> None:
     """Late entries are history, not status."""
     view = View()
