@@ -30,10 +30,10 @@ class Given(RecordingClient):
         self.given: list[Entry] = []
         self.frames_given: list[bytes] = []
 
-    def deliver(self, batch: Batch) -> None:
+    def deliver(self, batch: Batch) -> bool:
         self.given += batch.entries
         self.frames_given.append(batch.frames)
-        super().deliver(batch)
+        return super().deliver(batch)
 
 
 class Feed(SlowLog):
