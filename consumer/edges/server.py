@@ -23,9 +23,7 @@ from consumer.pipeline import Counts
 
 RETRY_MS: Final = (500, 3_000)  # spreads the reconnects after a drain
 SWEEP_S: Final = 1.0
-SWEEPS: Final = (
-    10  # parts of one, so that 50,000 connections hold others up for 2 ms and not for 20
-)
+SWEEPS: Final = 10  # parts of one: 50,000 connections hold others up for 2 ms and not for 20
 COHORT_S: Final = 0.2  # at least, between one cohort's heartbeats and the next one's
 MAX_COHORTS: Final = 100  # of 50,000 viewers, 500 in each: × 8 µs = 4 ms
 
