@@ -44,13 +44,12 @@ MAX_REASON_BYTES: Final = 123  # a control frame holds 125, two of them the code
 class Connection(Stream):
     """One client's connection; the hub's `Client` once it is admitted."""
 
-    __slots__ = ("_drained", "_pieces", "_text", "_unanswered")
+    __slots__ = ("_drained", "_text", "_unanswered")
 
     def __init__(self, server: "Server", since: float = 0.0) -> None:
         super().__init__(server, since)
         self._unanswered = 0  # pings since it last said anything
         self._text = b""  # of a message in fragments, so far
-        self._pieces = 0
         self._drained: asyncio.Future[None] | None = None
 
     # asyncio.Protocol; see also `Stream`.
@@ -249,14 +248,9 @@ class Connection(Stream):
         if frame.opcode is Opcode.BINARY:
             self.close(CloseCode.MALFORMED, "messages are text")
         elif frame.opcode in (Opcode.TEXT, Opcode.CONT):
-            self._pieces += 1
-            most = self._server.door.limits.fragments
-            if self._pieces > most:
-                self.close(CloseCode.MALFORMED, f"more than {most} fragments")
-                return
             self._text += frame.data
             if frame.fin:
-                text, self._text, self._pieces = self._text, b"", 0
+                text, self._text = self._text, b""
                 self._obey(text)
 
     def _obey(self, text: bytes) -> None:

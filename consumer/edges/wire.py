@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from websockets.frames import CloseCode as LibraryCode
-from websockets.frames import Frame
+from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
@@ -32,13 +32,28 @@ class Wire(ServerProtocol):
         self.now_s = 0.0
         self._limits = limits
         self._budget = Bucket(limits.messages_per_s, limits.messages_per_s * BURST_S)
+        self._pieces = 0  # of a message, so far
 
     def recv_frame(self, frame: Frame) -> None:
-        """Here, where the library would answer pings, thousands of which fit into one read."""
-        if self._budget.take(self.now_s):
-            super().recv_frame(frame)
-        else:
+        """Here, where the library would answer pings, thousands of which fit into one read.
+
+        What comes behind the first too many is not even parsed.
+        """
+        if not self._budget.take(self.now_s):
             self.fail(CloseCode.TOO_MANY, f"more than {self._limits.messages_per_s:g} frames/s")
+        elif self._is_piece_too_many(frame):
+            self.fail(CloseCode.MALFORMED, f"more than {self._limits.fragments} fragments")
+        else:
+            super().recv_frame(frame)
+
+    def _is_piece_too_many(self, frame: Frame) -> bool:
+        if frame.opcode in (Opcode.TEXT, Opcode.CONT):
+            self._pieces += 1
+            if self._pieces > self._limits.fragments:
+                return True
+            if frame.fin:
+                self._pieces = 0
+        return False
 
     def fail(self, code: int, reason: str = "") -> None:
         if code == LibraryCode.MESSAGE_TOO_BIG:
