@@ -5,6 +5,8 @@ shows that it is.
 """
 
 import asyncio
+import contextlib
+import socket
 import threading
 from collections import deque
 from collections.abc import Coroutine
@@ -24,15 +26,17 @@ MAX_LINE_BYTES: Final = 2_048
 MAX_HEADERS: Final = 32
 
 
+PAUSE_S: Final = 0.1  # when the system has no file left for a connection
+
+
 class _Arrival(NamedTuple):
     at_s: float
-    handler: web.RequestHandler
+    line: socket.socket
 
     def drop(self) -> None:
-        """End it now, if it has not ended: what waits to be read by nobody is not waited for."""
-        if self.handler.transport is not None:
-            self.handler.transport.abort()
-        self.handler.force_close()
+        """End it now, whoever has it in hand; that it has ended already does not matter."""
+        with contextlib.suppress(OSError):
+            self.line.shutdown(socket.SHUT_RDWR)
 
 
 class MetricsServer:
@@ -41,24 +45,27 @@ class MetricsServer:
     def __init__(
         self, metrics: Metrics, host: str, port: int, *, request_s: float = REQUEST_S
     ) -> None:
-        """Listens from now on, on `port`. Raises OSError where it cannot."""
+        """Listens from now on; `port` says where. Raises OSError where it cannot."""
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        self._listener = socket.create_server(address[:2], family=family)
+        self._listener.setblocking(False)
+        self.port: int = self._listener.getsockname()[1]
         self._request_s = request_s
         self._arrivals: deque[_Arrival] = deque(maxlen=MAX_CONNECTIONS)
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="metrics", daemon=True)
         self._thread.start()
-        try:
-            self.port = self._run(self._open(metrics, host, port))
-        except OSError:
-            self._end()
-            raise
+        self._run(self._open(metrics))
 
     def close(self) -> None:
         """Stop answering."""
         self._run(self._shut())
-        self._end()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
-    async def _open(self, metrics: Metrics, host: str, port: int) -> int:
+    async def _open(self, metrics: Metrics) -> None:
         application = web.Application(middlewares=[_answer_once])
         scrape = make_aiohttp_handler(registry_of(metrics))
         application.router.add_get("/metrics", scrape, allow_head=False)
@@ -66,26 +73,39 @@ class MetricsServer:
             application,
             access_log=None,
             lingering_time=0,
+            shutdown_timeout=1,
             max_line_size=MAX_LINE_BYTES,
             max_field_size=MAX_LINE_BYTES,
             max_headers=MAX_HEADERS,
         )
         await self._runner.setup()
-        self._make = cast(web.Server, self._runner.server)  # which is there after `setup`
-        self._listener = await self._loop.create_server(
-            self._arrive, host, port, backlog=MAX_CONNECTIONS
-        )
-        self._sweeping = self._loop.create_task(self._sweep())
-        bound: int = self._listener.sockets[0].getsockname()[1]
-        return bound
+        self._do(self._sweep())
+        self._listen()
 
-    def _arrive(self) -> asyncio.Protocol:
-        """Makes room for a newcomer."""
+    def _listen(self) -> None:
+        self._loop.add_reader(self._listener, self._arrive)
+
+    def _arrive(self) -> None:
+        """A newcomer, for whom the oldest makes room."""
+        try:
+            line, _ = self._listener.accept()
+        except BlockingIOError:  # it has gone
+            return
+        except OSError:
+            self._loop.remove_reader(self._listener)
+            self._loop.call_later(PAUSE_S, self._listen)
+            return
+        line.setblocking(False)
         if len(self._arrivals) == MAX_CONNECTIONS:
             self._arrivals[0].drop()
-        handler = self._make()
-        self._arrivals.append(_Arrival(self._loop.time(), handler))
-        return handler
+        self._arrivals.append(_Arrival(self._loop.time(), line))
+        make = cast(web.Server, self._runner.server)  # which is there after its `setup`
+        self._do(self._loop.connect_accepted_socket(make, line))
+
+    def _do(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _sweep(self) -> None:
         """Ends what takes too long: a request byte by byte, an answer that nobody takes."""
@@ -96,20 +116,17 @@ class MetricsServer:
                 self._arrivals.popleft().drop()
 
     async def _shut(self) -> None:
-        self._sweeping.cancel()
+        self._loop.remove_reader(self._listener)
         self._listener.close()
         for arrival in self._arrivals:
             arrival.drop()
+        for task in self._tasks:
+            task.cancel()
         await self._runner.cleanup()
         await self._loop.shutdown_default_executor()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-    def _end(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
 
 @web.middleware
