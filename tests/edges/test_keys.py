@@ -97,6 +97,10 @@ async def test_a_read_that_failed_is_tried_again_sooner() -> None:
     async with asyncio.timeout(10):
         while not keyring.is_ready:
             await source.began.get()
+    reads = source.reads
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert source.reads == reads, "and one that did not, after a minute"
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -183,6 +187,19 @@ async def test_the_last_good_keys_do_not_outlive_an_hour() -> None:
     source.now_s += keys.KEPT_S
     with pytest.raises(KeysUnavailable):
         await source.keyring.find("a")
+    assert not source.keyring.is_ready
+
+
+async def test_keys_are_as_old_as_the_question_for_them() -> None:
+    """An answer that was long on its way may be of its beginning."""
+    source = Source("a")
+    source.gate.clear()
+    asking = asyncio.create_task(source.keyring.find("a"))
+    await until(1, source)
+    source.now_s += keys.KEPT_S - 1
+    source.gate.set()
+    assert await asking
+    source.now_s += 1
     assert not source.keyring.is_ready
 
 
@@ -330,7 +347,8 @@ async def test_a_key_has_as_many_bytes_as_its_hash(
     """One byte less is refused."""
     version = await put(secrets, secret, json.dumps({"key": "k" * chars}))
     if is_key:
-        assert (await SecretKeys(secrets, secret).read()).keys() == {version}
+        found = await SecretKeys(secrets, secret).read()
+        assert {kid: key.algorithm_name for kid, key in found.items()} == {version: "HS256"}
     else:
         with pytest.raises(KeysUnreadable):
             await SecretKeys(secrets, secret).read()
