@@ -34,7 +34,7 @@ def test_patterns_of_the_contract_are_taken(pattern: str) -> None:
      "i-12345678",     f"execution:{'x' * 81}", f"execution:{examples.ARN}".ljust(513, "x"),
      "x:express", "x:run-1", "x:i-12345678", f"execution:{examples.ARN}\n",
      "execution:arn:aws:states:us-east-1:00000000000:execution:machine:run",
-     "execution:arn:aws:states:us-east-1:000000000000:stateMachine:machine:run",
+     "execution:arn:aws:states:us-east-1:000000000000:activity:machine:run",
      "execution:arn:aws:states:us-east-1:000000000000:execution:machine"],
 )  # fmt: skip
 def test_anything_else_is_refused(pattern: str) -> None:
