@@ -34,8 +34,8 @@ soak: $(PRODUCT) $(TOOLS) ## Every promise under every trouble: a report (SEED=,
 	$(PY) -m tests.soak $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS)) \
 		$(if $(ONLY),--only $(ONLY)) $(if $(MINUTES),--minutes $(MINUTES))
 
-attacks: $(PRODUCT) $(TOOLS) ## Attack a server, measure what honest readers notice, and fuzz (FUZZ=)
-	$(PY) -m tests.attacks
+attacks: $(PRODUCT) $(TOOLS) ## Attack a server, measure what others notice, and fuzz (FUZZ=, WRITE=1)
+	$(PY) -m tests.attacks $(if $(WRITE),--write)
 	$(PY) -m tests.attacks.fuzz_tokens $(or $(FUZZ),1000000)
 	$(PY) -m tests.attacks.fuzz_handshakes $(or $(FUZZ),1000000)
 
