@@ -157,7 +157,8 @@ class App:
 
     async def _shown(self, batch: Sequence[Event]) -> list[Event]:
         """Of these events, those to show."""
-        return await (await self._fleet).shown(batch)
+        fleet = await asyncio.shield(self._fleet)  # which is not this pipeline's alone
+        return await fleet.shown(batch)
 
     def _door(self) -> Door:
         """Who may come in, and by what right."""

@@ -83,7 +83,7 @@ class StatusLog(Protocol):
         """
 
     async def newest(self) -> tuple[int, list[Entry]]:
-        """The newest entry of every key, and the place as of which that holds."""
+        """The newest entry of every key, oldest place first, and the place as of which it is."""
 
     def changes(self, after: int) -> AsyncIterator[list[Entry]]:
         """Every entry after a place, for ever: first those already there, then as they commit.

@@ -66,7 +66,7 @@ class Channel(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, BadAnswer) as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             # What a callback of the parser raises comes as its error's context.
             self._fail(BadAnswer(str(error.__context__ or error)))
 

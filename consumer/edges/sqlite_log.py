@@ -41,6 +41,7 @@ _PLACES_OF_KEY: Final = """
 """
 READ_ENTRIES: Final = 100  # × ~600 B = 60 kB, a chunk of a replay; × 16 kB = 1.6 MB at the most
 LAST_PLACE: Final = 2**63 - 1
+_NO_INSTANCE: Final = b'"instance_id":null'  # looked for first: few are worth reading again
 
 T = TypeVar("T")
 
@@ -180,8 +181,9 @@ class SqliteLog:
         latest_ms = max(time_ms, known.latest_ms)
         if entry.late:
             place, payload, ended = known.place, known.payload, known.ended
-            if known.standing.instance_id != standing.instance_id:
-                # It tells the instance of what stands, as it does to the view.
+            # Whether or not the standing knew the instance (a confirmation may have told it), what
+            # stands has none: then the late entry tells it, as it does to the view.
+            if _NO_INSTANCE in payload:
                 newest = entries.stored(self.epoch, place, payload, late=False)
                 payload = newest.told_by(entry).payload
         return Known(known.id, standing, place, entry.place, latest_ms, ended, payload)
@@ -237,8 +239,9 @@ class SqliteLog:
         with connection:
             connection.execute("BEGIN")  # one view of the file for both
             head = meta(connection, "head")
-            rows = connection.execute("SELECT place, payload, 0, crc FROM keys")
-            return int(head), [self._entry(*row) for row in rows]
+            rows = connection.execute("SELECT place, payload, 0, crc FROM keys").fetchall()
+        rows.sort()  # by place: 0.1 s for 100,000 keys, which SQLite would take 0.6 s for
+        return int(head), [self._entry(*row) for row in rows]
 
     def _entries(self, connection: sqlite3.Connection, after: int, upto: int) -> list[Entry]:
         found = self._select(

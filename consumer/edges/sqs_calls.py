@@ -42,11 +42,10 @@ class SqsCalls:
         """`client` lends its address, its region and what it knows of errors."""
         meta = client.meta
         url = meta.endpoint_url
-        proxies = get_environ_proxies(url)
-        proxy = proxies.get("https" if url.startswith("https:") else "http")
+        proxies = httpsession.ProxyConfiguration(get_environ_proxies(url))
         self._credentials = credentials
         self._signer = Signer(url, meta.region_name, "sqs", _HEADERS)
-        self._channels = Channels(url, tls, proxy)
+        self._channels = Channels(url, tls, proxies.proxy_url_for(url))
         self._shapes = meta.service_model.operation_model
         self._errors = create_parser("json")
         unsigned = {"user-agent": str(vars(meta.config)["user_agent"]), **_SENT_BY_BOTOCORE}
@@ -91,7 +90,10 @@ class SqsCalls:
             "body": answer.body,
         }  # fmt: skip
         shape = cast("Shape", self._shapes(operation).output_shape)
-        return ClientError(self._errors.parse(told, shape), operation)
+        try:
+            return ClientError(self._errors.parse(told, shape), operation)
+        except RecursionError as error:
+            raise ResponseParserError("not JSON") from error
 
 
 def tls_context(session: "aioboto3.Session") -> ssl.SSLContext:

@@ -46,6 +46,8 @@ class _Request(asyncio.Protocol):
 async def dig(proxy: str, host: str, port: int) -> asyncio.Transport:
     """A connection to `host` through `proxy`, an http:// address. Raises `OSError`."""
     parts = urlsplit(proxy)
+    if parts.scheme != "http":  # who we are would be told in the clear
+        raise TunnelRefused("only proxies at an http:// address are spoken to")
     lines = [f"CONNECT {host}:{port} HTTP/1.1", f"Host: {host}:{port}"]
     if parts.username is not None:
         user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"

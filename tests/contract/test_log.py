@@ -1,6 +1,7 @@
 """What every log promises (`consumer.ports.StatusLog`)."""
 
 import asyncio
+from typing import Any
 
 import msgspec
 import pytest
@@ -93,6 +94,34 @@ async def test_the_number_of_kept_entries_is_bounded(logs: SqliteLogs) -> None:
         assert [entry.place for entry in await log.read(10, count)] == list(range(11, count + 1))
         _, newest = await log.newest()
         assert len(newest) == count, "what goes on is shown, though its entry is gone"
+    finally:
+        await logs.close(log)
+
+
+async def test_the_newest_come_in_order_of_place(logs: SqliteLogs) -> None:
+    """Whichever key was there first; a snapshot of all of them is not sorted again."""
+    log = await logs.open(now_ms)
+    try:
+        await log.append(
+            [examples.step(seq, run=run) for seq, run in ((1, "a"), (1, "b"), (2, "a"))]
+        )
+        assert [entry.place for entry in (await log.newest())[1]] == [2, 3]
+    finally:
+        await logs.close(log)
+
+
+async def test_a_late_entry_tells_an_instance_that_was_only_confirmed(logs: SqliteLogs) -> None:
+    """What stands learns it from what was sent, in the log as in the view; not from more."""
+    ended: dict[str, Any] = {"status": "SUCCEEDED", "stopDate": NOW_MS}
+    silent = examples.decode(examples.execution_change(**ended, input=None))
+    confirmed = examples.decode({**examples.execution_change(**ended), "id": "confirmed"})
+    log = await logs.open(now_ms)
+    try:
+        assert await log.append([silent, confirmed]) == [Verdict.APPENDED, Verdict.CONFIRMATION]
+        assert (await log.newest())[1][0].event.instance_id is None
+        assert await log.append([examples.step(1)]) == [Verdict.LATE]
+        (newest,) = (await log.newest())[1]
+        assert (newest.place, newest.event.instance_id) == (1, examples.INSTANCE)
     finally:
         await logs.close(log)
 

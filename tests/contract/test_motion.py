@@ -54,10 +54,13 @@ class HesitantLog:
 
 
 class Viewer:
-    """One client across its connections: it loses them anywhere, and resumes by its cursor."""
+    """One client across its connections: it loses them anywhere, and resumes by its cursor.
+
+    It watches one thing or several that overlap, and more as time goes by.
+    """
 
     def __init__(self, hub: Hub, epoch: str, dice: random.Random) -> None:
-        self.pattern = dice.choice(PATTERNS)
+        self.wanted = dice.sample(PATTERNS, dice.randint(1, 2))
         self.frames: list[dict[str, Any]] = []
         self.client: RecordingClient | None = None
         self._hub = hub
@@ -72,6 +75,10 @@ class Viewer:
             self._lose_connection()
         elif self._dice.random() < 0.3:
             self.client.stall()
+        elif self._dice.random() < 0.2:
+            more = self._dice.choice(PATTERNS)
+            self.wanted = list(dict.fromkeys([*self.wanted, more]))
+            self._hub.request(self.client, Subscribe([more], id=more))
         else:
             self.client.go_on()
 
@@ -89,7 +96,10 @@ class Viewer:
         self.client = RecordingClient(self._epoch, outbox=self._dice.choice([3, 256]))
         self._hub.admit(self.client)
         since = next((f["cursor"] for f in reversed(self.frames) if "cursor" in f), None)
-        self._hub.request(self.client, Subscribe([self.pattern], since=since))
+        if begun := begins(self.frames):
+            self._hub.request(self.client, Subscribe(list(begun), since=since))
+        if more := [each for each in self.wanted if each not in begun]:
+            self._hub.request(self.client, Subscribe(more, id=" ".join(more)))
 
     def _lose_connection(self) -> None:
         """Some of what was written never arrives: the cut is anywhere between two frames."""
@@ -101,18 +111,26 @@ class Viewer:
         self.client = None
 
 
+def begins(frames: list[dict[str, Any]]) -> dict[str, int]:
+    """The place of the first snapshot of each pattern, which is its request's id."""
+    places: dict[str, int] = {}
+    for frame in frames:
+        if frame["op"] == "snapshot":
+            for pattern in frame["id"].split():
+                places.setdefault(pattern, int(frame["cursor"].rpartition("-")[2]))
+    return places
+
+
 def check(viewer: Viewer, appended: list[Event]) -> None:
-    """Every matching event after the first snapshot came once, or was told to be skipped."""
-    place = None
+    """Every matching event after a snapshot came once, or was told to be skipped."""
     skipped = 0
     got: list[int] = []
     for frame in viewer.frames:
         cursor = int(str(frame.get("cursor", "e-0")).rpartition("-")[2])
-        if frame["op"] == "snapshot" and place is None:
-            place = cursor
+        if frame["op"] == "snapshot":
             newest: dict[str, Event] = {}
             for event in appended[:cursor]:
-                if matches(viewer, event):
+                if not set(frame["id"].split()).isdisjoint(watch.matching(event)):
                     newest[event.key] = max(event, newest.get(event.key, event), key=statuses.order)
             assert {event["id"] for event in frame["events"]} >= {e.id for e in newest.values()}
         elif frame["op"] == "status":
@@ -121,18 +139,17 @@ def check(viewer: Viewer, appended: list[Event]) -> None:
         elif frame["op"] == "skipped":
             skipped += frame["count"]
         assert frame["op"] != "gap"
-    if place is None:
-        return
-    wanted = [n for n, e in enumerate(appended, 1) if n > place and matches(viewer, e)]
+    begun = begins(viewer.frames)
+    wanted = [
+        place
+        for place, event in enumerate(appended, 1)
+        if any(place > begun.get(pattern, place) for pattern in watch.matching(event))
+    ]
     assert got == sorted(set(got)), "in rising order, each once"
     assert set(got) <= set(wanted)
     assert len(wanted) - len(got) <= skipped
     if not skipped:
         assert got == wanted
-
-
-def matches(viewer: Viewer, event: Event) -> bool:
-    return viewer.pattern in watch.matching(event)
 
 
 class SilentLog:

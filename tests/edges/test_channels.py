@@ -37,7 +37,7 @@ class Upstream:
         try:
             while True:
                 self.heads.append(await reader.readuntil(b"\r\n\r\n"))
-                await reader.readexactly(2)
+                await self._body(reader, self.heads[-1])
                 said = self.says.pop(0) if self.says else FINE
                 if said is None:
                     break
@@ -46,6 +46,9 @@ class Upstream:
             pass
         finally:
             writer.close()
+
+    async def _body(self, reader: asyncio.StreamReader, head: bytes) -> None:
+        await reader.readexactly(len(REQUEST) - len(head))
 
 
 @pytest.fixture
@@ -107,9 +110,11 @@ async def test_other_ways_to_say_the_same(said: bytes, upstream: Upstream, kept:
         b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nfine",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfine",
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nlarge",
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
     ],
-    ids=["nothing", "short", "endless", "garbage", "two lengths", "bad chunk", "too large"],
-)
+    ids=["nothing", "short", "endless", "garbage", "two lengths", "bad chunk", "too large",
+         "an upgrade"],
+)  # fmt: skip
 async def test_what_is_no_whole_answer_fails_and_its_connection_is_not_used_again(
     said: bytes | None, upstream: Upstream, kept: Channels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
