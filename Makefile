@@ -6,6 +6,7 @@
 # what the product is measured against, of Python and of Node.
 
 PYTHON ?= python3
+JOBS ?= 2
 PRODUCT := .venv/.installed
 TOOLS := .venv-tools/.installed
 NODE := .venv-node/.installed
@@ -25,7 +26,7 @@ demo: $(PRODUCT) $(TOOLS) ## The whole path on an embedded AWS (ONCE=1: one pass
 
 test: $(PRODUCT) $(TOOLS) $(NODE) ## All tests
 	$(PY) -m pytest tests/core --cov=consumer/core --cov-branch --cov-fail-under=100
-	$(PY) -m pytest --ignore=tests/core
+	$(PY) -m pytest --ignore=tests/core --numprocesses $(JOBS) --dist loadgroup
 
 test-long: export LONG = 1
 test-long: test ## All tests, with more examples and the real Apache Velocity
