@@ -6,6 +6,7 @@
 # what the product is measured against, of Python and of Node.
 
 PYTHON ?= python3
+JOBS ?= 2
 PRODUCT := .venv/.installed
 TOOLS := .venv-tools/.installed
 NODE := .venv-node/.installed
@@ -25,7 +26,7 @@ demo: $(PRODUCT) $(TOOLS) ## The whole path on an embedded AWS (ONCE=1: one pass
 
 test: $(PRODUCT) $(TOOLS) $(NODE) ## All tests
 	$(PY) -m pytest tests/core --cov=consumer/core --cov-branch --cov-fail-under=100
-	$(PY) -m pytest --ignore=tests/core
+	$(PY) -m pytest --ignore=tests/core --numprocesses $(JOBS) --dist loadgroup
 
 test-long: export LONG = 1
 test-long: test ## All tests, with more examples and the real Apache Velocity
@@ -34,8 +35,8 @@ soak: $(PRODUCT) $(TOOLS) ## Every promise under every trouble: a report (SEED=,
 	$(PY) -m tests.soak $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS)) \
 		$(if $(ONLY),--only $(ONLY)) $(if $(MINUTES),--minutes $(MINUTES))
 
-attacks: $(PRODUCT) $(TOOLS) ## Attack a server, measure what honest readers notice, and fuzz (FUZZ=)
-	$(PY) -m tests.attacks
+attacks: $(PRODUCT) $(TOOLS) ## Attack a server, measure what others notice, and fuzz (FUZZ=, WRITE=1)
+	$(PY) -m tests.attacks $(if $(WRITE),--write)
 	$(PY) -m tests.attacks.fuzz_tokens $(or $(FUZZ),1000000)
 	$(PY) -m tests.attacks.fuzz_handshakes $(or $(FUZZ),1000000)
 

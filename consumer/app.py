@@ -18,10 +18,11 @@ from consumer.core.grant import Terms
 from consumer.edges.backlog import Backlogs
 from consumer.edges.door import Door, make_room
 from consumer.edges.executions import Executions
+from consumer.edges.exposition import MetricsServer
 from consumer.edges.fleet import Fleet
 from consumer.edges.http import Site
 from consumer.edges.keys import Keyring, PublishedKeys, SecretKeys
-from consumer.edges.metrics import QUEUES, Metrics, MetricsServer, Observed
+from consumer.edges.metrics import QUEUES, Metrics, Observed
 from consumer.edges.reconcile import Learned, Reconciler
 from consumer.edges.server import Server
 from consumer.edges.sqlite_log import SqliteLog

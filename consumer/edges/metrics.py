@@ -221,19 +221,3 @@ def registry_of(metrics: Metrics) -> prometheus_client.CollectorRegistry:
     prometheus_client.ProcessCollector(registry=registry)
     prometheus_client.PlatformCollector(registry=registry)
     return registry
-
-
-class MetricsServer:
-    """`/metrics` on its own port, in a thread of its own."""
-
-    def __init__(self, metrics: Metrics, host: str, port: int) -> None:
-        self._server, self._thread = prometheus_client.start_http_server(
-            port, addr=host, registry=registry_of(metrics)
-        )
-        self.port = self._server.server_port
-
-    def close(self) -> None:
-        """Stop answering."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()

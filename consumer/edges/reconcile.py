@@ -23,8 +23,9 @@ log = logging.getLogger(__name__)
 
 LOOK_S: Final = 1.0
 BACKLOG_S: Final = 5.0  # before the queues are asked again whether they are drained
-# Step Functions allows at least 10 calls a second ("Step Functions service quotas"), and the REST
-# API's GET /executions makes the same ones: half of them are ours.
+# DescribeExecution may be called 10 times a second, and 250 times at once; in us-east-1, us-west-2
+# and eu-west-1 15 and 300 times ("Step Functions service quotas", per account and region). The REST
+# API's GET /executions makes the same calls: half of them are ours.
 DESCRIBE_GAP_S: Final = 0.2
 MAX_ASKED: Final = 25  # × 0.2 s = 5 s, in which a backlog may have come up
 MAX_APPENDED: Final = 100  # events at once

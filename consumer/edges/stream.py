@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, cast
 
 from websockets.http11 import Response
-from websockets.protocol import CONNECTING, OPEN
+from websockets.protocol import CONNECTING, OPEN, State
 
 from consumer.core.grant import Grant
 from consumer.core.limits import Bucket
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CLOSE_S: Final = 5.0  # for the client's half of the closing handshake
 WRITE_BUFFER_BYTES: Final = 64 * 1024  # past it the outbox takes over: 10,000 stuck ≈ 640 MB
 MAX_REQUEST_BYTES: Final = 20 * 1024  # an address of 8 KiB, a token of 4 KiB, 8 KiB of the rest
-TURN_BYTES: Final = 4 * 1024  # acted on at once, some 5 ms of the smallest frames; others come next
+TURN_BYTES: Final = 1024  # acted on at once: the smallest frames take 1.2 ms, a subscribe 20 µs
 MAX_DISCARDED_BYTES: Final = 256 * 1024  # of what still comes once we have said our last word
 
 
@@ -33,6 +33,7 @@ class Stream(asyncio.Protocol):
         "_budget",
         "_grant",
         "_is_ending",
+        "_is_in_line",
         "_peer",
         "_server",
         "_since",
@@ -68,7 +69,7 @@ class Stream(asyncio.Protocol):
     def _begin(self, peer: Address, now: float) -> None:
         limits = self._server.door.limits
         self.session = Session(self._server.epoch, limits)
-        self._wire: Wire | None = Wire(limits, state=CONNECTING)  # while it has something to do
+        self._wire: Wire | None = None  # while it has nothing to do; half-open ones cost no more
         self._budget: Bucket | None = None  # of frames, where some of it is used up
         self._peer = peer
         self._bucket: int | None = None  # what the door counts it under
@@ -76,7 +77,8 @@ class Stream(asyncio.Protocol):
         self._since = now
         self._size = 0  # of the request so far; at the end, of what is discarded
         self._is_ending = False
-        self._unread = b""  # what one read brought beyond a turn
+        self._unread = bytearray()  # what waits for its turn; cheap to cut at its front
+        self._is_in_line = False
         self._task: asyncio.Task[None] | None = None  # while it runs, nothing is acted on
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
 
@@ -86,7 +88,7 @@ class Stream(asyncio.Protocol):
             if self._size > MAX_DISCARDED_BYTES:
                 self.abort()
             return
-        if self._wire is None and self._expects(data):
+        if self._wire is None and self._grant is not None and self._expects(data):
             return
         wire = self._awake()
         if wire.state is CONNECTING:
@@ -95,15 +97,20 @@ class Stream(asyncio.Protocol):
                 response = wire.reject(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "")
                 self._reply(response)
                 return
-            self._take(data)
-        else:
-            self._unread += data
-            self._take_turn()
+        self._unread += data
+        self._transport.pause_reading()
+        self._get_in_line()
+
+    @property
+    def _state(self) -> State:
+        if self._wire is not None:
+            return self._wire.state
+        return CONNECTING if self._grant is None else OPEN  # nothing was said yet; it rests
 
     def _awake(self) -> Wire:
-        """The parser; a new one, where the last one's work was done."""
+        """The parser; a new one, where nothing was said yet or the last one's work was done."""
         if self._wire is None:
-            self._wire = Wire(self._server.door.limits, self._budget)
+            self._wire = Wire(self._server.door.limits, self._budget, self._state)
         return self._wire
 
     def _rest(self) -> None:
@@ -125,17 +132,31 @@ class Stream(asyncio.Protocol):
         if wire.state is not OPEN and wire.state is not CONNECTING:
             self.session.shut()
 
+    def _get_in_line(self) -> None:
+        if not self._is_in_line:
+            self._is_in_line = True
+            self._server.turns.ask(self._take_turn)
+
     def _take_turn(self) -> None:
         """Act on some of what was read, or a flood on a few connections would hold up all."""
-        if self._task is not None or self.session.is_paused or self._is_ending:
+        self._is_in_line = False
+        if (
+            self._task is not None
+            or self.session.is_paused
+            or self._is_ending
+            or self._transport.is_closing()
+        ):
             return
-        now, self._unread = self._unread[:TURN_BYTES], self._unread[TURN_BYTES:]
+        most = MAX_REQUEST_BYTES if self._state is CONNECTING else TURN_BYTES
+        now = bytes(self._unread[:most])
+        del self._unread[:most]
         self._take(now)
-        if self._unread:
-            self._transport.pause_reading()
         self._read_on()
 
     def eof_received(self) -> None:
+        if self._unread:  # TLS tells in one breath what was said and that no more comes
+            self._take_turn()
+            self._unread.clear()
         if self._task is None and not self._is_ending:
             wire = self._awake()
             wire.receive_eof()
@@ -176,7 +197,7 @@ class Stream(asyncio.Protocol):
         """
         self._is_ending = True
         self._size = 0
-        self._unread = b""
+        self._unread.clear()
         if self._grant is not None:
             self._since = asyncio.get_running_loop().time()
         if self._transport.can_write_eof():
@@ -199,6 +220,6 @@ class Stream(asyncio.Protocol):
         if self._task is not None or self.session.is_paused or self._transport.is_closing():
             return
         if self._unread:
-            asyncio.get_running_loop().call_soon(self._take_turn)
+            self._get_in_line()
         else:
             self._transport.resume_reading()

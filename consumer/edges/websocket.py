@@ -49,14 +49,13 @@ MAX_REASON_BYTES: Final = 123  # a control frame holds 125, two of them the code
 class Connection(Stream):
     """One client's connection; the hub's `Client` once it is admitted."""
 
-    __slots__ = ("_cohort", "_drained", "_pieces", "_text", "_unanswered")
+    __slots__ = ("_cohort", "_drained", "_text", "_unanswered")
 
     def __init__(self, server: "Server", since: float = 0.0) -> None:
         super().__init__(server, since)
         self._cohort: set[Connection] | None = None
         self._unanswered = 0  # pings since it last said anything
         self._text = b""  # of a message in fragments, so far
-        self._pieces = 0
         self._drained: asyncio.Future[None] | None = None
 
     # asyncio.Protocol; see also `Stream`.
@@ -106,7 +105,7 @@ class Connection(Stream):
         return False
 
     def write(self, frame: bytes) -> None:
-        if self._wire is None or self._wire.state is OPEN:
+        if self._is_open:
             self._transport.write(frame)
             self.session.tally.bytes += len(frame)
 
@@ -127,7 +126,7 @@ class Connection(Stream):
 
     @property
     def _is_open(self) -> bool:
-        return self._wire is None or self._wire.state is OPEN
+        return self._state is OPEN
 
     # The server's side.
 
@@ -148,7 +147,7 @@ class Connection(Stream):
     def check(self, now: float, clock_s: float) -> None:
         """End what has hung for too long, and who may watch no longer (seconds since 1970)."""
         waited = now - self._since
-        state = OPEN if self._wire is None else self._wire.state
+        state = self._state
         if self._grant is None and state in (CONNECTING, OPEN):
             if waited > self._server.door.limits.handshake_s:
                 if not self._is_ending:
@@ -276,14 +275,9 @@ class Connection(Stream):
         if frame.opcode is Opcode.BINARY:
             self.close(CloseCode.MALFORMED, "messages are text")
         elif frame.opcode in (Opcode.TEXT, Opcode.CONT):
-            self._pieces += 1
-            most = self._server.door.limits.fragments
-            if self._pieces > most:
-                self.close(CloseCode.MALFORMED, f"more than {most} fragments")
-                return
             self._text += frame.data
             if frame.fin:
-                text, self._text, self._pieces = self._text, b"", 0
+                text, self._text = self._text, b""
                 self._obey(text)
 
     def _obey(self, text: bytes) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from websockets.frames import CloseCode as LibraryCode
-from websockets.frames import Frame
+from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN, State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
@@ -28,13 +28,14 @@ _log.setLevel(logging.ERROR)
 class Wire(ServerProtocol):
     """Sans-I/O, and only there while it has something to do: it takes some 5 kB."""
 
-    def __init__(self, limits: Limits, budget: Bucket | None = None, state: State = OPEN) -> None:
+    def __init__(self, limits: Limits, budget: Bucket | None, state: State) -> None:
         """`budget`: what is left of one, of a client that has spoken before."""
         super().__init__(state=state, max_size=limits.message_bytes, logger=_log)
         self.budget = budget or Bucket(limits.messages_per_s, limits.messages_per_s * BURST_S)
         self._limits = limits
         self._now_s = 0.0
         self._unparsed = 0  # bytes received since the handshake that are no whole frame yet
+        self._pieces = 0  # of a message, so far
 
     def take(self, data: bytes, now_s: float) -> None:
         """Receive bytes, at a time of the loop's clock."""
@@ -44,12 +45,26 @@ class Wire(ServerProtocol):
         self.receive_data(data)
 
     def recv_frame(self, frame: Frame) -> None:
-        """Here, where the library would answer pings, thousands of which fit into one read."""
+        """Here, where the library would answer pings, thousands of which fit into one read.
+
+        What comes behind the first too many is not even parsed.
+        """
         self._unparsed -= _bytes_of(frame)
-        if self.budget.take(self._now_s):
-            super().recv_frame(frame)
-        else:
+        if not self.budget.take(self._now_s):
             self.fail(CloseCode.TOO_MANY, f"more than {self._limits.messages_per_s:g} frames/s")
+        elif self._is_piece_too_many(frame):
+            self.fail(CloseCode.MALFORMED, f"more than {self._limits.fragments} fragments")
+        else:
+            super().recv_frame(frame)
+
+    def _is_piece_too_many(self, frame: Frame) -> bool:
+        if frame.opcode in (Opcode.TEXT, Opcode.CONT):
+            self._pieces += 1
+            if self._pieces > self._limits.fragments:
+                return True
+            if frame.fin:
+                self._pieces = 0
+        return False
 
     @property
     def is_at_rest(self) -> bool:

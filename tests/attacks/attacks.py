@@ -55,6 +55,8 @@ class Line:
 
     async def say(self, data: bytes) -> None:
         """Whatever comes of it: what counts is how the connection ends."""
+        if self._writer.is_closing():
+            return
         with contextlib.suppress(ConnectionError):
             self._writer.write(data)
             await self._writer.drain()
@@ -188,9 +190,10 @@ async def smuggling(port: int) -> str:
 
 
 class Attack(NamedTuple):
-    """A row of the table."""
+    """A row of the table in docs/security.md."""
 
     name: str
+    what_happens: str
     one: Callable[[int], Awaitable[str]]
     """What one connection does, and how it ended."""
     endings: frozenset[str]
@@ -223,27 +226,126 @@ def _ends(*how: str) -> frozenset[str]:
 
 
 ATTACKS: Final = (
-    Attack("slow-loris handshake", slow_loris, _ends(), abreast=500),
-    Attack("half-open connections", silence, _ends(), abreast=10_000, least=100),
-    Attack("ping flood", _saying_inside(frame(FIN | PING, b"x" * 125) * 5_000), _ends("4429")),
-    Attack("oversized message", _saying_inside(frame(FIN | TEXT, length=1 << 62)), _ends("4400")),
-    Attack("endless fragments", endless_fragments, _ends("4400")),
+    Attack(
+        "slow-loris handshake, byte by byte",
+        "dropped after the handshake's time",
+        slow_loris,
+        _ends(),
+        abreast=500,
+    ),
+    Attack(
+        "half-open connections that say nothing",
+        "the oldest dropped at once, the others after the handshake's time",
+        silence,
+        _ends(),
+        abreast=10_000,
+        least=100,
+    ),
+    Attack(
+        "ping flood",
+        "closed with the first too many, however many one read brought",
+        _saying_inside(frame(FIN | PING, b"x" * 125) * 5_000),
+        _ends("4429"),
+    ),
+    Attack(
+        "a message announced as 2^62 bytes",
+        "closed with its header",
+        _saying_inside(frame(FIN | TEXT, length=1 << 62)),
+        _ends("4400"),
+    ),
+    Attack(
+        "endless fragments",
+        "closed with the first too many",
+        endless_fragments,
+        _ends("4400"),
+    ),
     Attack(
         "zero-length fragments",
+        "closed with the first too many",
         _saying_inside(frame(TEXT) + frame(CONT) * 5_000),
         _ends("4400", "4429"),
     ),
-    Attack("invalid UTF-8", _saying_inside(frame(FIN | TEXT, b"\xff\xfe")), _ends("4400")),
-    Attack("never reading", never_reads, _ends()),
-    Attack("subscribe storm", subscriptions, _ends("4429")),
-    Attack("connect and disconnect", comes_and_goes, _ends(), abreast=50, least=100),
-    Attack("a giant header", _with_headers(b"A: %b\r\n" % (b"x" * 200_000)), _ends("HTTP 431")),
-    Attack("thousands of headers", _with_headers(b"A: b\r\n" * 5_000), _ends("HTTP 431")),
-    Attack("forged tokens", _forged, _ends("4401"), abreast=50),
-    Attack("compressed frames", _saying_inside(frame(FIN | 0x40 | TEXT, b"x")), _ends("4400")),
-    Attack("reserved bits", _saying_inside(frame(FIN | 0x30 | TEXT, b"x")), _ends("4400")),
-    Attack("unmasked frames", _saying_inside(frame(FIN | PING, mask=False)), _ends("4400")),
-    Attack("pipelined requests", _with_headers(b"\r\n" + SMUGGLED[:-2]), _ends("HTTP 400")),
-    Attack("request smuggling", smuggling, _ends("HTTP once, or dropped"), least=1),
-    Attack("handshake, then silence", silence_inside, _ends("4408"), abreast=500),
+    Attack(
+        "invalid UTF-8",
+        "closed",
+        _saying_inside(frame(FIN | TEXT, b"\xff\xfe")),
+        _ends("4400"),
+    ),
+    Attack(
+        "never reading",
+        "waits in its own bound: the newest per key, then closed; these left before",
+        never_reads,
+        _ends(),
+    ),
+    Attack(
+        "subscribe storm",
+        "closed with the first too many that wait",
+        subscriptions,
+        _ends("4429"),
+    ),
+    Attack(
+        "connect and disconnect",
+        "past the rate dropped on arrival",
+        comes_and_goes,
+        _ends(),
+        abreast=50,
+        least=100,
+    ),
+    Attack(
+        "a giant header",
+        "refused at 20 KiB",
+        _with_headers(b"A: %b\r\n" % (b"x" * 200_000)),
+        _ends("HTTP 431"),
+    ),
+    Attack(
+        "thousands of headers",
+        "refused at 20 KiB",
+        _with_headers(b"A: b\r\n" * 5_000),
+        _ends("HTTP 431"),
+    ),
+    Attack(
+        "forged tokens",
+        "closed; keys are not asked for more than every 10 s",
+        _forged,
+        _ends("4401"),
+        abreast=50,
+    ),
+    Attack(
+        "compressed frames",
+        "closed: no extension was agreed on",
+        _saying_inside(frame(FIN | 0x40 | TEXT, b"x")),
+        _ends("4400"),
+    ),
+    Attack(
+        "reserved bits",
+        "closed",
+        _saying_inside(frame(FIN | 0x30 | TEXT, b"x")),
+        _ends("4400"),
+    ),
+    Attack(
+        "unmasked frames",
+        "closed",
+        _saying_inside(frame(FIN | PING, mask=False)),
+        _ends("4400"),
+    ),
+    Attack(
+        "pipelined requests",
+        "one answer, and the end",
+        _with_headers(b"\r\n" + SMUGGLED[:-2]),
+        _ends("HTTP 400"),
+    ),
+    Attack(
+        "request smuggling: a body, two lengths, chunks, folded and bare lines",
+        "one answer at most, and the end",
+        smuggling,
+        _ends("HTTP once, or dropped"),
+        least=1,
+    ),
+    Attack(
+        "a handshake, then silence",
+        "closed after three pings",
+        silence_inside,
+        _ends("4408"),
+        abreast=500,
+    ),
 )

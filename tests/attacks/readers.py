@@ -1,19 +1,19 @@
-"""Honest readers, in a process of their own: how long after its making each event reaches them.
+"""Honest readers, in a process of their own: how long after it was due each event reaches them.
 
 A line on standard input asks for the figures since the line before.
 """
 
 import asyncio
 import contextlib
-import json
-import statistics
 import sys
 import time
 from typing import cast
 
+import msgspec
 import uvloop
 
-from tests.attacks.victim import HOST, token
+from tests.attacks.victim import HOST, pin, token
+from tests.attacks.windows import summary
 
 PING, PONG = b"\x89\x00", b"\x8a\x80" + bytes(4)
 
@@ -59,13 +59,11 @@ async def read(port: int, count: int) -> None:
     lines = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     while await lines.readline():
-        seen = sorted(latencies_ms)
+        print(msgspec.json.encode(summary(latencies_ms)).decode(), flush=True)
         latencies_ms.clear()
-        cuts = statistics.quantiles(seen, n=100) if len(seen) > 1 else [0.0] * 99
-        figures = {"p50_ms": cuts[49], "p99_ms": cuts[98], "frames": len(seen)}
-        print(json.dumps({name: round(value, 2) for name, value in figures.items()}), flush=True)
 
 
 if __name__ == "__main__":
+    pin(sys.argv[3])
     with contextlib.suppress(KeyboardInterrupt):
         uvloop.run(read(int(sys.argv[1]), int(sys.argv[2])))

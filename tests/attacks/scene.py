@@ -8,18 +8,28 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from consumer.core.limits import Limits
 from infra.local.child import Child
 from infra.local.places import ROOT
 from tests.attacks.attacks import Attack
 from tests.attacks.victim import HOST
+from tests.attacks.windows import Window
 from tests.soak.crowd import resident_bytes
 
-EVENTS_PER_S: Final = 50.0
+
+class Told(Struct, frozen=True):
+    """What the victim says of itself."""
+
+    counts: dict[str, int]
+    window: Window
+    """From when events were due to when they were on the sockets, since the last time."""
+    cpu_s: float
+    """Since it started."""
 
 
 class Scene:
@@ -31,12 +41,13 @@ class Scene:
         self._told_on = told_on
         self.peak_bytes = 0
 
-    async def counts(self) -> dict[str, int]:
-        """What the victim has counted so far."""
+    async def told(self) -> Told:
+        """What the victim has counted so far, and measured since the last time."""
         reader, writer = await asyncio.open_connection(HOST, self._told_on)
-        told: dict[str, int] = json.loads(await reader.read())
+        told: dict[str, Any] = json.loads(await reader.read())
         writer.close()
-        return told
+        window = msgspec.convert(told.pop("window"), Window)
+        return Told(cpu_s=told.pop("cpu_s"), window=window, counts=told)
 
     async def play(self, attack: Attack, count: int, seconds: float, abreast: int) -> Counter[str]:
         """So many connections, and as many more as fit into so long; how they ended."""
@@ -69,26 +80,27 @@ class Readers:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
-    async def figures(self) -> dict[str, float]:
+    async def window(self) -> Window:
         """Since the last time. Raises EOFError where one of them was closed."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(b"\n")
         if not (line := await self._process.stdout.readline()):
             raise EOFError("an honest reader was closed")
-        told: dict[str, float] = json.loads(line)
-        return told
+        return msgspec.json.decode(line, type=Window)
 
 
 @asynccontextmanager
-async def scene(folder: Path, limits: Limits, heartbeat_s: float) -> AsyncIterator[Scene]:
-    """A victim with these limits."""
+async def scene(
+    folder: Path, limits: Limits, heartbeat_s: float, rate: float = 50.0, cores: str = ""
+) -> AsyncIterator[Scene]:
+    """A victim with these limits and so many events per second, on these cores."""
     folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 # nothing else runs yet
     output = folder / "victim.log"
     asked = msgspec.json.encode(limits).decode()
     child = await Child.start(
-        [sys.executable, "-m", "tests.attacks.victim", folder, asked, str(EVENTS_PER_S),
-         str(heartbeat_s)],
+        [sys.executable, "-m", "tests.attacks.victim", folder, asked, str(rate),
+         str(heartbeat_s), cores],
         output=output, environment={"PYTHONUNBUFFERED": "1"}, cwd=ROOT,
     )  # fmt: skip
     try:
@@ -102,10 +114,10 @@ async def scene(folder: Path, limits: Limits, heartbeat_s: float) -> AsyncIterat
 
 
 @asynccontextmanager
-async def readers(port: int, count: int) -> AsyncIterator[Readers]:
-    """So many who watch everything."""
+async def readers(port: int, count: int, cores: str = "") -> AsyncIterator[Readers]:
+    """So many who watch everything, on these cores."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.attacks.readers", str(port), str(count),
+        sys.executable, "-m", "tests.attacks.readers", str(port), str(count), cores,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=ROOT,
     )  # fmt: skip
     try:

@@ -41,10 +41,10 @@ async def test_an_attack_ends_as_documented(attacked: Attacked, attack: Attack) 
     assert sum(endings.values()) == attack.least
     assert endings.keys() <= attack.endings
     assert victim.peak_bytes - before < GROWN_BYTES
-    await honest.figures()
+    await honest.window()
     async with asyncio.timeout(20):
-        while not (await honest.figures())["frames"]:  # noqa: ASYNC110 # another process
+        while not (await honest.window()).count:  # noqa: ASYNC110 # another process
             await asyncio.sleep(0.05)
-    counts = await victim.counts()
+    counts = (await victim.told()).counts
     assert counts["half-open"] <= LIMITS.half_open
     assert "connections_closed 1011" not in counts

@@ -1,13 +1,16 @@
 """The process that is attacked: the product's own log, hub, door and server, without queues.
 
-It asks for tokens, appends events that carry the moment of their making, and tells on a port of
-its own what it has counted.
+It asks for tokens, appends events that carry the moment at which they were due, and tells on a port
+of its own what it has counted, and how long after that moment each event was on its sockets.
 """
 
 import asyncio
+import functools
 import json
+import os
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final, cast
@@ -16,6 +19,7 @@ import jwt
 import msgspec
 import uvloop
 
+from consumer.core.entries import Entry
 from consumer.core.grant import Terms
 from consumer.core.limits import Limits
 from consumer.edges.door import Door, make_room
@@ -26,6 +30,8 @@ from consumer.edges.sqlite_log import SqliteLog
 from consumer.edges.tokens import Verifier
 from consumer.hub import Hub
 from consumer.pipeline import Counts
+from consumer.timings import Timings
+from tests.attacks.windows import Window, summary
 from tests.core import examples
 
 HOST: Final = "127.0.0.1"
@@ -47,6 +53,7 @@ class OneKey:
         return self._key if kid == KID else None
 
 
+@functools.cache  # signing would cost an attacker more than what it attacks with
 def token(watch: str = "*", key: bytes = KEY, kid: str = KID) -> str:
     """One that the victim takes, unless it is signed with another key."""
     claims = {
@@ -54,6 +61,38 @@ def token(watch: str = "*", key: bytes = KEY, kid: str = KID) -> str:
         "watch": [watch],
     }  # fmt: skip
     return jwt.encode(claims, key, "HS256", {"kid": kid})
+
+
+class Probe(Timings):
+    """Notices when the frames of an event were on the sockets of all who watch it.
+
+    From when the event was due, not from when the loop came round to it: an attack that holds the
+    loop up holds up what should have been appended meanwhile.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(_now_ms)
+        self._latencies_ms: list[float] = []
+
+    def sent(self, watched: Iterable[Entry]) -> None:
+        due = [entry.event.detail["at"] for entry in watched]
+        # uvloop writes at the end of a turn of the loop what was given to its transports in it.
+        asyncio.get_running_loop().call_soon(self._written, due)
+
+    def _written(self, due: Iterable[int]) -> None:
+        now_ns = time.monotonic_ns()
+        self._latencies_ms += [(now_ns - each) / 1e6 for each in due]
+
+    def window(self) -> Window:
+        """What was measured since the last time."""
+        seen, self._latencies_ms = self._latencies_ms, []
+        return summary(seen)
+
+
+def pin(cores: str) -> None:
+    """Stay on these cores (`0` or `1,2`), where the system can; anywhere, where none is named."""
+    if cores and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, map(int, cores.split(",")))
 
 
 async def serve(folder: Path, limits: Limits, rate: float, heartbeat_s: float) -> None:
@@ -65,9 +104,9 @@ async def serve(folder: Path, limits: Limits, rate: float, heartbeat_s: float) -
         )
         await log.open()
         closing.push_async_callback(log.close)
-        hub = Hub(log, _now_ms)
+        counts, probe = Counts(), Probe()
+        hub = Hub(log, _now_ms, counts, probe)
         await hub.load()
-        counts = Counts()
         door = Door(limits, counts, verifier=Verifier(cast(Keyring, OneKey()), TERMS))
         server = Server(
             hub, Site(None, list), counts, door, epoch=log.epoch, heartbeat_s=heartbeat_s
@@ -77,7 +116,8 @@ async def serve(folder: Path, limits: Limits, rate: float, heartbeat_s: float) -
         async def tell(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             told: dict[str, Any] = {" ".join(key): n for key, n in counts.items()}
             told["half-open"], told["viewers"] = len(door.half_open), door.admitted
-            writer.write(json.dumps(told).encode())
+            told["window"], told["cpu_s"] = probe.window(), time.process_time()
+            writer.write(msgspec.json.encode(told))
             writer.close()
 
         telling = await asyncio.start_server(tell, HOST, 0)
@@ -86,13 +126,23 @@ async def serve(folder: Path, limits: Limits, rate: float, heartbeat_s: float) -
         async with asyncio.TaskGroup() as tasks:
             for service in (hub.follow(), server.beat(), server.sweep()):
                 tasks.create_task(service)
-            number = 0
-            while True:
-                await asyncio.sleep(1 / rate)
-                run, seq = divmod(number, RUN_STEPS)
-                detail = {"at": time.monotonic_ns()}
-                await log.append([examples.step(seq + 1, run=f"run-{run}", detail=detail)])
-                number += 1
+            await _append(log, rate)
+
+
+async def _append(log: SqliteLog, rate: float) -> None:
+    """For ever, all that is due together: a slow disk is no slow server."""
+    begun_ns, number = time.monotonic_ns(), 0
+    while True:
+        due_ns = begun_ns + round(number / rate * 1e9)
+        await asyncio.sleep(max(0, due_ns - time.monotonic_ns()) / 1e9)
+        batch = []
+        while due_ns <= time.monotonic_ns():
+            run, seq = divmod(number, RUN_STEPS)
+            batch.append(examples.step(seq + 1, run=f"run-{run}", detail={"at": due_ns}))
+            number += 1
+            due_ns = begun_ns + round(number / rate * 1e9)
+        if batch:
+            await log.append(batch)
 
 
 def _now_ms() -> int:
@@ -100,6 +150,7 @@ def _now_ms() -> int:
 
 
 if __name__ == "__main__":
+    pin(sys.argv[5])  # before there are threads
     uvloop.run(
         serve(
             Path(sys.argv[1]),

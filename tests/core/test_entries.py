@@ -23,6 +23,12 @@ def test_a_cursor_names_its_place(place: int) -> None:
     assert entries.place_in("0bad", entries.cursor("9f3c", place)) is None
 
 
+def test_a_place_fits_into_what_the_log_can_hold() -> None:
+    """SQLite's integers have 63 bits: 18 digits always fit, and 19 may not."""
+    assert entries.place_in("9f3c", "9f3c-" + "9" * 18) == 10**18 - 1
+    assert entries.place_in("9f3c", "9f3c-" + "9" * 19) is None
+
+
 @pytest.mark.parametrize(
     "since", ["", "9f3c", "9f3c-", "9f3c-x", "9f3c--1", "9f3c-²", "9f3c-" + "9" * 30]
 )
@@ -37,6 +43,7 @@ def test_a_status_frame_says_all_and_says_late(late: bool) -> None:
     event = examples.step()
     fresh = examples.entry(7, event, late=late)
     expected = {"op": "status", "cursor": "e-7", "event": examples.step_body(id="run-1.1")}
+    assert fresh.late is late
     assert examples.message(fresh.frame) == (expected | {"late": True} if late else expected)
     assert entries.stored("e", 7, events.encode(event), late=late) == fresh
 

@@ -24,6 +24,7 @@ from tests.core.examples import message
         ({"op": "subscribe", "watch": ["*"], "new": 1}, Subscribe(["*"])),
         ({"op": "unsubscribe", "id": "2", "watch": ["*"]}, Unsubscribe(["*"], "2")),
         ({"op": "ping"}, Ping()),
+        ({"op": "ping", "id": "x" * 128}, Ping("x" * 128)),
         ({"op": "token", "id": "4", "token": "t"}, Token("t", "4")),
     ],
 )  # fmt: skip
@@ -34,8 +35,18 @@ def test_messages_of_the_contract(text: dict[str, Any], request_: messages.Reque
 
 @pytest.mark.parametrize(
     "text",
-    [b"", b"x", b"[]", b"{}", b'{"op": 1}', b"\xff", b'"\\ud800"', b"[" * 60_000],
-)
+    [
+        b"",
+        b"x",
+        b"[]",
+        b"{}",
+        b'{"op": 1}',
+        b"\xff",
+        b'{"op": "\xff"}',
+        b'"\\ud800"',
+        b"[" * 60_000,
+    ],
+)  # fmt: skip
 def test_what_is_no_message_is_unreadable(text: bytes) -> None:
     """It has no id to answer to: the connection is closed."""
     with pytest.raises(Unreadable):
@@ -49,7 +60,10 @@ def test_what_is_no_message_is_unreadable(text: bytes) -> None:
         ({"op": "dance", "id": 1}, "unknown_op", None),
         ({"op": "dance", "id": "x" * 129}, "unknown_op", None),
         ({"op": "subscribe", "id": "1"}, "bad_request", "1"),
+        ({"op": "dance", "id": "x" * 128}, "unknown_op", "x" * 128),
+        ({"op": "ping", "id": "x" * 129}, "bad_request", None),
         ({"op": "subscribe", "id": "1", "watch": []}, "bad_watch", "1"),
+        ({"op": "unsubscribe", "id": "1", "watch": []}, "bad_watch", "1"),
         ({"op": "subscribe", "id": "1", "watch": [1]}, "bad_watch", "1"),
         ({"op": "subscribe", "id": "1", "watch": ["x"]}, "bad_watch", "1"),
         ({"op": "unsubscribe", "id": "1", "watch": ["*"] * 401}, "bad_watch", "1"),
@@ -122,6 +136,16 @@ def test_a_snapshot_stays_within_its_frame_size() -> None:
     assert [part["more"] for part in parts] == [True] * (len(parts) - 1) + [False]
     assert {part["cursor"] for part in parts[:-1]} == {"e-0"}
     assert parts[-1]["cursor"] == "e-9"
+
+
+def test_a_snapshot_has_as_few_frames_as_its_bound_allows() -> None:
+    """The contract's: under 256 KiB, whatever the id and the cursor; and not much under it."""
+    frames = list(
+        messages.snapshot("x" * 128, "e" * 16 + "-0", "e" * 16 + "-9", [b"1234567"] * 99_999)
+    )
+    assert all(len(frame) < 256 * 1024 for frame in frames)
+    assert all(len(frame) > 255 * 1024 for frame in frames[:-1])
+    assert len(frames) == 4
 
 
 def test_an_empty_snapshot_is_one_frame() -> None:

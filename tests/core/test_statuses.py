@@ -160,3 +160,113 @@ def test_any_event_of_a_run_tells_its_instance() -> None:
         _, taught = statuses.judge(teller, standing)
         assert statuses.complete(teller, taught) is teller
         assert statuses.complete(silent, taught) == examples.step(2)
+
+
+def said(source: str, status: str, second: float, **more: Any) -> Event:
+    """Of one execution, at a second; `seq`, `redrive`, `id_` and `inferred` where they matter."""
+    run = {"seq": more.get("seq"), "redrive": more.get("redrive", 0)}
+    return examples.decode(
+        examples.step_body(
+            id=more.get("id_", "m"),
+            source=source,
+            status=status,
+            terminal=status in events.EXECUTION_ENDINGS,
+            time=events.timestamp(round(second * 1_000)),
+            execution={**examples.step_body()["execution"], **run},
+            detail={"inferred": more["inferred"]} if "inferred" in more else {},
+        )
+    )
+
+
+def test_the_order_of_what_is_said_of_an_execution() -> None:
+    """Redrive, who said it, the step, the time, the id: each against what comes behind it."""
+    in_order = [
+        said("states", "RUNNING", 8, id_="z"),
+        said("states", "RUNNING", 9, id_="a"),
+        said("states", "RUNNING", 9, id_="b"),
+        said("workflow", "STARTING", 7, seq=1),
+        said("workflow", "VERIFYING", 6, seq=2),
+        said("reconcile", "TIMED_OUT", 5, inferred=True),
+        said("workflow", "SUCCEEDED", 4, seq=1),
+        said("reconcile", "FAILED", 3, inferred="no"),
+        said("states", "ABORTED", 3.5),
+        said("states", "RUNNING", 0, redrive=1),
+    ]
+    backwards = list(reversed(in_order))
+    assert sorted(backwards, key=statuses.order) == in_order
+
+
+def seen(source: str, status: str, second: float, id_: str = "m") -> Event:
+    """Of one instance."""
+    return examples.decode(
+        examples.step_body(
+            id=id_,
+            source=source,
+            execution=None,
+            status=status,
+            terminal=status == "terminated",
+            time=events.timestamp(round(second * 1_000)),
+        )
+    )
+
+
+def test_the_order_of_what_is_said_of_an_instance() -> None:
+    """The second, who said it, the lifecycle, the id: each against what comes behind it."""
+    in_order = [
+        seen("ec2", "terminated", 1.9),
+        seen("reconcile", "terminated", 2.9),
+        seen("ec2", "pending", 2.8),
+        seen("ec2", "running", 2.7),
+        seen("ec2", "stopping", 2.6),
+        seen("ec2", "stopped", 2.5),
+        seen("ec2", "shutting-down", 2.4),
+        seen("ec2", "terminated", 2.3, id_="a"),
+        seen("ec2", "terminated", 2.2, id_="b"),
+        seen("reconcile", "pending", 3.0),
+    ]
+    backwards = list(reversed(in_order))
+    assert sorted(backwards, key=statuses.order) == in_order
+
+
+def test_what_is_sent_is_what_entered_the_log() -> None:
+    """Nothing else has a place that a cursor could name."""
+    assert {verdict for verdict in Verdict if verdict.is_sent} == {Verdict.APPENDED, Verdict.LATE}
+
+
+def test_an_instance_is_that_of_the_newest_who_tells_one() -> None:
+    """A late event fills in what is missing, and contradicts nobody."""
+    newer = said("workflow", "STARTING", 2, seq=2)
+    older = examples.decode(
+        {**examples.step_body(id="other", instance_id="i-0ffffffffffffffff"), "status": "WAITING"}
+    )
+    _, standing = statuses.judge(newer, None)
+    verdict, after = statuses.judge(older, standing)
+    assert (verdict, after.order) == (Verdict.LATE, standing.order)
+    assert after.instance_id == examples.INSTANCE
+
+
+def test_a_confirmation_is_of_the_same_status_and_contradicts_no_error() -> None:
+    """Another status, or another error, is news; no error says nothing about it."""
+    failed = {"source": "states", "status": "FAILED", "terminal": True}
+    first = examples.decode(examples.step_body(**failed, reason={"error": "A", "cause": None}))
+    _, standing = statuses.judge(first, None)
+    for changed, verdict in (
+        ({"reason": None}, Verdict.CONFIRMATION),
+        ({"reason": {"error": "A", "cause": "other"}}, Verdict.CONFIRMATION),
+        ({"reason": {"error": "B", "cause": None}}, Verdict.APPENDED),
+        ({"reason": {"error": "A", "cause": None}, "status": "ABORTED"}, Verdict.APPENDED),
+    ):
+        body = examples.step_body(**{**failed, **changed}, id="z", time="2026-01-01T00:00:09.000Z")
+        found, after = statuses.judge(examples.decode(body), standing)
+        assert found is verdict
+        if verdict is Verdict.CONFIRMATION:
+            assert after.error == "A"
+
+
+def test_an_event_that_names_its_instance_keeps_it() -> None:
+    """Only what is missing is filled in, from what others of its key told."""
+    event = examples.step()
+    standing = Standing("CHECKING", None, (), "i-0ffffffffffffffff")
+    assert statuses.complete(event, standing) is event
+    unnamed = examples.step(instance_id=None)
+    assert statuses.complete(unnamed, standing).instance_id == "i-0ffffffffffffffff"

@@ -70,3 +70,11 @@ def test_the_ended_fade_out() -> None:
     assert view.forget_ended(ended_ms) == 0
     assert view.forget_ended(ended_ms + 1) == 1
     assert [entry.place for entry in view.matching(["*"])] == [1]
+
+
+def test_what_fades_out_leaves_nothing_behind() -> None:
+    """Each execution has patterns of its own: kept, they would pile up for ever."""
+    view = View()
+    view.apply(examples.entry(1, examples.step(5, "SUCCEEDED")))
+    assert view.forget_ended(10**15) == 1
+    assert not any(vars(view).values())

@@ -18,6 +18,8 @@ from tests.core import examples
         "execution:arn:aws-cn:states:cn-north-1:000000000000:express:machine:run:5cf2",
         "machine:express",
         "machine:standard",
+        f"execution:{'x' * 80}",
+        f"execution:{examples.ARN}".ljust(512, "x"),
     ],
 )
 def test_patterns_of_the_contract_are_taken(pattern: str) -> None:
@@ -29,7 +31,11 @@ def test_patterns_of_the_contract_are_taken(pattern: str) -> None:
     "pattern",
     ["", "**", "*:", "instance:", "instance:*", "instance:i-1", "instance:i-0123456789ABCDEF0",
      "execution:", "execution:a b", "execution:arn:aws:ec2:x", "machine:", "machine:fast",
-     "i-12345678",     f"execution:{'x' * 81}", f"execution:{examples.ARN}{'x' * 512}"],
+     "i-12345678",     f"execution:{'x' * 81}", f"execution:{examples.ARN}".ljust(513, "x"),
+     "x:express", "x:run-1", "x:i-12345678", f"execution:{examples.ARN}\n",
+     "execution:arn:aws:states:us-east-1:00000000000:execution:machine:run",
+     "execution:arn:aws:states:us-east-1:000000000000:activity:machine:run",
+     "execution:arn:aws:states:us-east-1:000000000000:execution:machine"],
 )  # fmt: skip
 def test_anything_else_is_refused(pattern: str) -> None:
     """A pattern that can match nothing is a mistake, and is said to be one."""

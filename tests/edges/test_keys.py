@@ -86,6 +86,25 @@ async def test_keys_are_read_again_and_again_in_the_background() -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_a_read_that_failed_is_tried_again_sooner() -> None:
+    """An outage lasts no longer than it does."""
+    source = Source("a")
+    source.error = KeysUnreadable("unreachable", "down")
+    keyring = Keyring(source.read, source.counts, refresh_s=3_600, retry_s=0)
+    task = asyncio.create_task(keyring.run())
+    await until(2, source)
+    source.error = None
+    async with asyncio.timeout(10):
+        while not keyring.is_ready:
+            await source.began.get()
+    reads = source.reads
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert source.reads == reads, "and one that did not, after a minute"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_an_unknown_key_is_looked_for_at_once() -> None:
     """It may be new."""
     source = Source("a")
@@ -171,6 +190,19 @@ async def test_the_last_good_keys_do_not_outlive_an_hour() -> None:
     assert not source.keyring.is_ready
 
 
+async def test_keys_are_as_old_as_the_question_for_them() -> None:
+    """An answer that was long on its way may be of its beginning."""
+    source = Source("a")
+    source.gate.clear()
+    asking = asyncio.create_task(source.keyring.find("a"))
+    await until(1, source)
+    source.now_s += keys.KEPT_S - 1
+    source.gate.set()
+    assert await asking
+    source.now_s += 1
+    assert not source.keyring.is_ready
+
+
 async def test_keys_that_are_too_old_are_read_again_for_who_asks() -> None:
     """Nobody has to wait for the next minute."""
     source = Source("a")
@@ -234,6 +266,12 @@ async def test_a_source_that_does_not_answer_is_given_up() -> None:
     with pytest.raises(KeysUnavailable):
         await keyring.find("a")
     assert source.counts["token_errors", "unreachable"] == 1
+
+
+def test_the_times_that_the_documents_promise() -> None:
+    """docs/security.md: a minute, 10 s, an hour, 8 s."""
+    promised = (keys.REFRESH_S, keys.RETRY_S, keys.KEPT_S, keys.PATIENCE_S)
+    assert promised == (60, 10, 3_600, 8)
 
 
 # The secret.
@@ -300,6 +338,41 @@ async def test_a_secret_that_holds_no_key_is_unusable(
         await SecretKeys(secrets, secret).read()
     assert caught.value.kind == "unusable"
     assert "PRIVATE" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("chars", "is_key"), [(31, False), (32, True)])
+async def test_a_key_has_as_many_bytes_as_its_hash(
+    secrets: Any, secret: str, chars: int, is_key: bool
+) -> None:
+    """One byte less is refused."""
+    version = await put(secrets, secret, json.dumps({"key": "k" * chars}))
+    if is_key:
+        found = await SecretKeys(secrets, secret).read()
+        assert {kid: key.algorithm_name for kid, key in found.items()} == {version: "HS256"}
+    else:
+        with pytest.raises(KeysUnreadable):
+            await SecretKeys(secrets, secret).read()
+
+
+class Rotated:
+    """Secrets Manager, with a rotation behind the first call."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def get_secret_value(self, *, VersionStage: str, **_: Any) -> dict[str, str]:  # noqa: N803
+        self.asked.append(VersionStage)
+        return {
+            "VersionId": {"AWSCURRENT": "1", "AWSPREVIOUS": "1"}[VersionStage],
+            "SecretString": json.dumps({"key": issuers.KEY}),
+        }
+
+
+async def test_a_rotation_between_two_calls_hides_the_newest_key_only() -> None:
+    """Its first token makes us read again; asked the other way round, the last one's would fail."""
+    source: Any = Rotated()
+    assert (await SecretKeys(source, "secret").read()).keys() == {"1"}
+    assert source.asked == ["AWSCURRENT", "AWSPREVIOUS"]
 
 
 async def test_a_version_without_a_key_does_not_spoil_the_other(secrets: Any, secret: str) -> None:
@@ -388,6 +461,26 @@ def test_a_key_that_is_of_no_use_is_left_out(each: Any) -> None:
     assert keys.keys_in(key_set(each, jwk("EdDSA", kid="good"))).keys() == {"good"}
 
 
+def of_bits(bits: int) -> dict[str, Any]:
+    """An RSA key that was never made: whether it is one is for who signs to know."""
+    public = rsa.RSAPublicNumbers(65_537, (1 << bits) - 1).public_key()
+    return {**RSAAlgorithm.to_jwk(public, as_dict=True), "kid": str(bits)}
+
+
+def test_an_rsa_key_has_bits_enough_and_not_too_many() -> None:
+    """2,048, as RFC 7518 asks for, to 8,192, above which verifying costs too much."""
+    listed = [of_bits(bits) for bits in (2_047, 2_048, 8_192, 8_193)]
+    assert keys.keys_in(key_set(*listed)).keys() == {"2048", "8192"}
+
+
+def test_a_set_has_room_for_fifty_keys() -> None:
+    """Providers publish some two to ten."""
+    fifty = [jwk("EdDSA", kid=str(number)) for number in range(50)]
+    assert len(keys.keys_in(key_set(*fifty))) == 50
+    with pytest.raises(KeysUnreadable):
+        keys.keys_in(key_set(*fifty, jwk()))
+
+
 def test_the_first_key_of_an_id_counts() -> None:
     """Nobody who can add a key takes another one's place."""
     found = keys.keys_in(key_set(jwk("ES256", kid="x"), jwk("RS256", kid="x")))
@@ -397,7 +490,8 @@ def test_the_first_key_of_an_id_counts() -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        b"", b"<html>", b"\xff", b"null", b"[]", b"{}", b'{"keys": {}}', b'{"keys": []}',
+        b"", b"<html>", b"\xff", b"null", b"[]", b"[1]", b"1", b'"keys"',
+        b"{}", b'{"keys": {}}', b'{"keys": []}',
         b"[" * 100_000, key_set(jwk(use="enc")), key_set(*[jwk()] * (keys.MAX_KEYS + 1)),
     ],
 )  # fmt: skip
@@ -505,6 +599,15 @@ async def test_redirects_are_not_followed(
     with pytest.raises(KeysUnreadable, match=str(status)):
         await published.read()
     assert provider.asked == ["/keys"]
+
+
+async def test_a_document_may_have_256_kib(provider: Provider, published: PublishedKeys) -> None:
+    """White space included."""
+    provider.document = key_set(jwk()).ljust(256 * 1024)
+    assert (await published.read()).keys() == {"RS256"}
+    provider.document += b" "
+    with pytest.raises(KeysUnreadable):
+        await published.read()
 
 
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])

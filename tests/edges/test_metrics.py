@@ -1,8 +1,7 @@
-"""Metrics under the names that people expect, on a port of their own."""
+"""Metrics under the names that people expect."""
 
 import ast
 import asyncio
-import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 import consumer
 from consumer import __version__
 from consumer.edges.backlog import Backlogs
-from consumer.edges.metrics import COUNTERS, QUEUES, Metrics, MetricsServer, Observed, registry_of
+from consumer.edges.metrics import COUNTERS, QUEUES, Metrics, Observed, registry_of
 from consumer.edges.sqlite_log import SqliteLog
 from consumer.edges.sqs import Backlog
 from consumer.hub import Hub
@@ -157,23 +156,6 @@ async def test_a_label_that_nobody_foresaw_is_exported_too(traffic: Traffic) -> 
     """What is counted is told, whether or not its value was listed."""
     traffic.counts["connections_closed", "1011"] += 2
     assert traffic.read("connections_closed_total", code="1011") == 2
-
-
-async def test_prometheus_gets_them_over_http(traffic: Traffic) -> None:
-    """With the process's own metrics beside ours."""
-    server = MetricsServer(traffic.metrics, "127.0.0.1", 0)
-    try:
-        text = await asyncio.to_thread(scrape, server.port)
-    finally:
-        server.close()
-    assert 'statuswire_messages_received_total{queue="status"} 3.0' in text.splitlines()
-    assert "process_resident_memory_bytes" in text
-
-
-def scrape(port: int) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
-        text: str = answer.read().decode()
-        return text
 
 
 def test_whatever_the_product_counts_is_exported() -> None:

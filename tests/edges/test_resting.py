@@ -91,8 +91,13 @@ class Life:
         assert self.viewer in self.server.hub.clients
 
     def says(self, *chunks: bytes) -> None:
-        self.socket.inbound += chunks
-        self.socket.deliver()
+        """In as many reads, each of which is acted on before the next."""
+        for chunk in chunks:
+            self.socket.inbound += (chunk,)
+            self.socket.deliver()
+            while self.server.turns._waiting:
+                self.server.turns._take()
+                self.socket.deliver()
 
     def publish(self) -> None:
         event = examples.step(1 + len(self.log.entries) % 50)
@@ -117,10 +122,10 @@ class Life:
     @property
     def told(self) -> Any:
         """What can be told of it from outside."""
-        viewer = self.viewer
+        viewer, wire = self.viewer, self.viewer._wire
         return (
             self.socket.written, self.socket._is_closing, viewer._is_open, viewer._unanswered,
-            viewer._text, viewer._pieces, viewer.session.watch, +self.counts,
+            viewer._text, wire._pieces if wire else 0, viewer.session.watch, +self.counts,
         )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ It reads the file with SQL of its own and knows the contract, not the product's 
 the decoder of what was stored and the patterns that an event matches.
 """
 
+import bisect
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -221,10 +222,10 @@ class _Witness:
         self._expects_snapshot = since is None
         self._told = None if since is None else self._place(since)
 
-    def missing(self, upto: int) -> list[Entry]:
+    def missing(self, upto: int) -> Sequence[Entry]:
         """What matches, up to a place, and was neither told nor skipped."""
         told = self._told or 0
-        found = [entry for entry in self._matching if told < entry.place <= upto]
+        found = self._between(told, upto)
         return found[self._skips :] if self._skips else found
 
     def hears(self, frame: Frame) -> None:
@@ -269,15 +270,19 @@ class _Witness:
             if op != "status":
                 self.problems.append(f"the cursor of a {op} fell from {self._told} to {place}")
             return
-        for entry in self._matching:
-            if self._told < entry.place <= place:
-                self._skips -= 1
-                if self._skips < 0:
-                    self.problems.append(f"place {entry.place} was left out before a {op}")
-                    return
-                if not entry.late and self._newest[entry.event.key] == entry.place:
-                    self.problems.append(f"place {entry.place}, the newest of its key, was skipped")
+        for entry in self._between(self._told, place):
+            self._skips -= 1
+            if self._skips < 0:
+                self.problems.append(f"place {entry.place} was left out before a {op}")
+                return
+            if not entry.late and self._newest[entry.event.key] == entry.place:
+                self.problems.append(f"place {entry.place}, the newest of its key, was skipped")
         self._told = place
+
+    def _between(self, after: int, upto: int) -> Sequence[Entry]:
+        """What matches, in (after, upto]. Found by bisection: an hour has 150,000 entries."""
+        first = bisect.bisect_right(self._matching, after, key=_place_of)
+        return self._matching[first : bisect.bisect_right(self._matching, upto, key=_place_of)]
 
     def _hears_snapshot(self, frame: Frame) -> None:
         if not self._expects_snapshot:
@@ -305,6 +310,10 @@ class _Witness:
         if epoch != self._log.epoch:
             self.problems.append("a cursor of another epoch")
         return int(place)
+
+
+def _place_of(entry: Entry) -> int:
+    return entry.place
 
 
 def _ids(told: Iterable[Frame]) -> list[str]:
