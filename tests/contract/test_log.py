@@ -154,9 +154,10 @@ async def test_a_history_ends_at_the_place_asked_for(logs: SqliteLogs) -> None:
         await logs.close(log)
 
 
-async def test_what_was_seen_is_known_until_it_is_too_old(logs: SqliteLogs) -> None:
+@pytest.mark.parametrize("status", ["CHECKING", "SUCCEEDED"])
+async def test_what_was_seen_is_known_until_it_is_too_old(logs: SqliteLogs, status: str) -> None:
     """Retention ends for an event and for the memory of it in the same millisecond."""
-    event = examples.step(1)
+    event = examples.step(1, status)
     clock = [events.milliseconds(event.time) + round(trace.RETENTION_S * 1000)]
     log = await logs.open(lambda: clock[0])
     try:

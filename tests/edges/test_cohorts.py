@@ -231,6 +231,29 @@ def test_a_drain_reaches_all() -> None:
     _at_once(live)
 
 
+def test_a_drain_waits_for_the_last() -> None:
+    """Others that have gone do not cut it short."""
+
+    async def live() -> None:
+        server = _server()
+        server._listener = cast(Any, Nobody())
+        quick, slow = Viewer(server), Viewer(server)
+        for each in (quick, slow):
+            each.says(handshake(""))
+        await asyncio.sleep(0.01)
+        slow.is_silent = True
+        draining = asyncio.create_task(server.drain())
+        await asyncio.sleep(1)
+        assert (quick.is_lost, slow.is_closing(), draining.done()) == (True, False, False)
+        slow.is_silent = False
+        slow.says(CLOSED)
+        begun_s = _now()
+        await draining
+        assert _now() - begun_s < A_MOMENT_S
+
+    _at_once(live)
+
+
 def test_a_drain_waits_for_nobody_or_for_so_long() -> None:
     """Where nobody is there it ends at once; who does not answer is dropped after a while."""
 
