@@ -8,7 +8,7 @@ hub is by then, and puts it back in line. Snapshot, resume and a gap are all tha
 import asyncio
 import gc
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Final
 
 from consumer.core import events, messages, statuses
@@ -27,6 +27,14 @@ ORIGIN: Final = 0  # the place before the first
 MAX_JOINED_EVENTS: Final = 64  # in one write; far below the outbox's bound, which is for the slow
 MAX_WRITE_BYTES: Final = 64 * 1024  # of a replay at once: what the socket's own buffer may hold
 INTERNAL_ERROR: Final = 1011  # RFC 6455, section 7.4.1
+
+
+Spread = Callable[[Collection[Client], Batch], Collection[Client]]
+"""Writes a batch to as many clients as it can at once, and returns the others."""
+
+
+def _one_by_one(clients: Collection[Client], _: Batch) -> Collection[Client]:
+    return clients
 
 
 class Audience:
@@ -48,7 +56,9 @@ class Hub:
         now_ms: Callable[[], int],
         counts: Counts | None = None,
         timings: Timings | None = None,
+        spread: Spread | None = None,
     ) -> None:
+        self._spread = spread or _one_by_one
         self.place = ORIGIN
         self.view = View()
         self.clients: set[Client] = set()
@@ -149,8 +159,9 @@ class Hub:
         for audience in audiences:
             batch = Batch(audience.due)
             audience.due = []
-            written = 0
-            for client in list(audience.clients):
+            others = self._spread(audience.clients, batch)
+            written = len(audience.clients) - len(others)
+            for client in list(others):
                 written += client.deliver(batch)
             self.tally.frames += written * len(batch.entries)
             self.tally.bytes += written * len(batch.frames)
