@@ -106,6 +106,8 @@ class App:
         async with AsyncExitStack() as stack:
             if self.traces is not None:
                 stack.push_async_callback(self.traces.close)
+            if self.mass is not None:
+                stack.callback(self.mass.close)
             if lacking := make_room(settings.limits):
                 log.warning("too few open files are allowed", extra={"lacking": lacking})
             await self.status_log.open()

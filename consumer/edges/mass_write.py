@@ -32,8 +32,8 @@ MOST: Final = (
 FEW: Final = 8  # below it the call's own 10 µs are not worth it
 CHUNK: Final = 1_024  # control blocks are allocated by so many
 
-# io_setup, io_submit, io_getevents: asm/unistd_64.h; asm-generic/unistd.h.
-_NUMBERS: Final = {"x86_64": (206, 209, 208), "aarch64": (0, 2, 4)}
+# io_setup, io_destroy, io_submit, io_getevents: asm/unistd_64.h; asm-generic/unistd.h.
+_NUMBERS: Final = {"x86_64": (206, 207, 209, 208), "aarch64": (0, 1, 2, 4)}
 # struct iocb of linux/aio_abi.h: data, key, rw_flags, opcode, prio, fildes, buf, nbytes, offset,
 # reserved, flags, resfd. Little-endian, as both are.
 _IOCB: Final = struct.Struct("<QIiHhIQQqQII")
@@ -50,7 +50,7 @@ class MassWriter:
         numbers = _NUMBERS.get(platform.machine())
         if numbers is None:
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-        setup, self._submit, self._getevents = numbers
+        setup, self._destroy, self._submit, self._getevents = numbers
         # The one lets others run meanwhile, the other is over at once.
         self._syscall = ctypes.CDLL(None, use_errno=True).syscall
         self._quick_syscall = ctypes.PyDLL(None, use_errno=True).syscall
@@ -62,6 +62,10 @@ class MassWriter:
         self._words = memoryview(self._events).cast("B").cast("q")
         self._chunks: list[ctypes.Array[ctypes.c_char]] = []
         self._free: list[int] = []
+
+    def close(self) -> None:
+        """Let go of what the system keeps; nothing can be written any more."""
+        self._quick_syscall(self._destroy, self._context)
 
     def enrol(self, descriptor: int) -> int:
         """A place for a socket: the address of its control block. To be given back."""
