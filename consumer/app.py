@@ -22,6 +22,7 @@ from consumer.edges.exposition import MetricsServer
 from consumer.edges.fleet import Fleet
 from consumer.edges.http import Site
 from consumer.edges.keys import Keyring, PublishedKeys, SecretKeys
+from consumer.edges.mass_write import mass_writer
 from consumer.edges.metrics import QUEUES, Metrics, Observed
 from consumer.edges.reconcile import Learned, Reconciler
 from consumer.edges.server import Server
@@ -77,7 +78,14 @@ class App:
                 lambda entry: self.hub.watchers(entry),  # noqa: PLW0108  # which comes after it
             )
         self.timings = Timings(_now_ms, QUEUES)
-        self.hub = Hub(self.path_log, _now_ms, self.counts, self.timings)
+        self.mass = mass_writer()
+        self.hub = Hub(
+            self.path_log,
+            _now_ms,
+            self.counts,
+            self.timings,
+            self.mass.spread if self.mass else None,
+        )
         self.gate = Gate(lambda: self.status_log.head - self.hub.place)
         self.queues: list[SqsQueue] = []
         self.pipelines: list[Pipeline] = []
@@ -98,6 +106,8 @@ class App:
         async with AsyncExitStack() as stack:
             if self.traces is not None:
                 stack.push_async_callback(self.traces.close)
+            if self.mass is not None:
+                stack.callback(self.mass.close)
             if lacking := make_room(settings.limits):
                 log.warning("too few open files are allowed", extra={"lacking": lacking})
             await self.status_log.open()
@@ -114,6 +124,7 @@ class App:
                 self._door(),
                 epoch=self.status_log.epoch,
                 heartbeat_s=settings.heartbeat_s,
+                mass=self.mass,
             )
             metrics = MetricsServer(
                 Metrics(self.counts, self.timings, self._observed(server)),

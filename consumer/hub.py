@@ -8,7 +8,7 @@ hub is by then, and puts it back in line. Snapshot, resume and a gap are all tha
 import asyncio
 import gc
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set
 from typing import Final
 
 from consumer.core import events, messages, statuses
@@ -30,6 +30,14 @@ MAX_WRITE_BYTES: Final = 64 * 1024  # of a replay at once: what the socket's own
 INTERNAL_ERROR: Final = 1011  # RFC 6455, section 7.4.1
 
 
+Spread = Callable[[Collection[Client], Batch], Collection[Client]]
+"""Writes a batch to as many clients as it can at once, and returns the others."""
+
+
+def _one_by_one(clients: Collection[Client], _: Batch) -> Collection[Client]:
+    return clients
+
+
 class Hub:
     """Knows who watches what. One event loop, no locks: what is not awaited is atomic."""
 
@@ -39,7 +47,9 @@ class Hub:
         now_ms: Callable[[], int],
         counts: Counts | None = None,
         timings: Timings | None = None,
+        spread: Spread | None = None,
     ) -> None:
+        self._spread = spread or _one_by_one
         self.place = ORIGIN
         self.view = View()
         self.clients: set[Client] = set()
@@ -138,8 +148,9 @@ class Hub:
         for audience in audiences:
             batch = Batch(audience.due)
             audience.due = []
-            written = 0
-            for client in list(audience.members):
+            others = self._spread(audience.members, batch)
+            written = len(audience.members) - len(others)
+            for client in list(others):
                 written += client.deliver(batch)
             self.tally.frames += written * len(batch.entries)
             self.tally.bytes += written * len(batch.frames)

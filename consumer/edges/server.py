@@ -16,6 +16,7 @@ from consumer.core.messages import CloseCode
 from consumer.edges.acceptor import BACKLOG, Acceptor
 from consumer.edges.door import Door
 from consumer.edges.http import Site
+from consumer.edges.mass_write import MassWriter
 from consumer.edges.stream import CLOSE_S
 from consumer.edges.turns import Turns
 from consumer.edges.websocket import Connection
@@ -42,6 +43,7 @@ class Server:
         *,
         epoch: str,
         heartbeat_s: float,
+        mass: MassWriter | None = None,
     ) -> None:
         self.hub = hub
         self.site = site
@@ -49,6 +51,7 @@ class Server:
         self.door = door
         self.epoch = epoch
         self.heartbeat_s = heartbeat_s
+        self.mass = mass
         self.is_draining = False
         self._cohorts: list[set[Connection]] = [
             set() for _ in range(max(1, min(MAX_COHORTS, int(heartbeat_s / COHORT_S))))

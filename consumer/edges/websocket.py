@@ -49,11 +49,12 @@ MAX_REASON_BYTES: Final = 123  # a control frame holds 125, two of them the code
 class Connection(Stream):
     """One client's connection; the hub's `Client` once it is admitted."""
 
-    __slots__ = ("_cohort", "_drained", "_text", "_unanswered")
+    __slots__ = ("_cohort", "_drained", "_text", "_unanswered", "place")
 
     def __init__(self, server: "Server", since: float = 0.0) -> None:
         super().__init__(server, since)
         self._cohort: set[Connection] | None = None
+        self.place = 0  # among those that are written to at once; 0: never
         self._unanswered = 0  # pings since it last said anything
         self._text = b""  # of a message in fragments, so far
         self._drained: asyncio.Future[None] | None = None
@@ -74,6 +75,9 @@ class Connection(Stream):
             self._server.door.leave(self._bucket)
         self._cohort.discard(self)
         self._cohort = None
+        if self._server.mass is not None and self.place:
+            self._server.mass.give_back(self.place)
+            self.place = 0
         self._server.dismiss(self)
         if self._drained is not None and not self._drained.done():
             self._drained.set_exception(ConnectionResetError())
@@ -108,6 +112,21 @@ class Connection(Stream):
         if self._is_open:
             self._transport.write(frame)
             self.session.tally.bytes += len(frame)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether bytes may be written past the transport: it has none in line before them."""
+        transport = self._transport
+        return (
+            self.session.is_clear
+            and self.place != 0
+            and transport.get_write_buffer_size() == 0
+            and not transport.is_closing()  # its descriptor may be another's soon
+        )
+
+    def write_on(self, rest: bytes) -> None:
+        """Have the transport write what the socket did not take."""
+        self._transport.write(rest)
 
     async def drained(self) -> None:
         if self.session.is_paused and self._is_open:
@@ -249,6 +268,9 @@ class Connection(Stream):
             self.close(CloseCode.OVER_CAPACITY, "too many viewers; try again later")
             return
         self._grant = grant
+        if self._server.mass is not None and self._transport.get_extra_info("sslcontext") is None:
+            socket = self._transport.get_extra_info("socket")
+            self.place = self._server.mass.enrol(socket.fileno())
         self._server.hub.admit(self)
         self._server.counts["connections_opened", ""] += 1
         self.write(messages.welcome(self._server.heartbeat_s))

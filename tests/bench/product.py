@@ -23,6 +23,7 @@ from consumer.core.limits import Limits
 from consumer.core.statuses import Verdict
 from consumer.edges.door import Door, make_room
 from consumer.edges.http import Site
+from consumer.edges.mass_write import mass_writer
 from consumer.edges.server import Server
 from consumer.edges.sqlite_log import SqliteLog
 from consumer.hub import Hub
@@ -75,7 +76,8 @@ async def serve(folder: Path, heartbeat_s: float) -> None:
         await log.open()
         closing.push_async_callback(log.close)
         counts, timings = Counts(), Timings(_now_ms)
-        hub = Hub(log, _now_ms, counts, timings)
+        mass = mass_writer()
+        hub = Hub(log, _now_ms, counts, timings, mass.spread if mass else None)
         await hub.load()
         closing.push_async_callback(hub.close)
         server = Server(
@@ -85,6 +87,7 @@ async def serve(folder: Path, heartbeat_s: float) -> None:
             Door(LIMITS, counts),
             epoch=log.epoch,
             heartbeat_s=heartbeat_s,
+            mass=mass,
         )
         port = await server.listen(HOST, 0)
         source = LineSource()

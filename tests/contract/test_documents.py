@@ -189,7 +189,7 @@ ABSENT: Final = ...
 # fmt: off
 TELLING: Final = [
     ABSENT, None, True, 0, 1, 2, -1, 0.5, "", "x", "x" * 129, "😀" * 512, "😀" * 513, [], {},
-    *events.EXECUTION_STATUSES, *events.INSTANCE_STATUSES,
+    *sorted(events.EXECUTION_STATUSES), *sorted(events.INSTANCE_STATUSES),
     *get_args(events.Source), *get_args(events.Machine),
     INSTANCE, "i-12345678", "i-123456789", "i-1234567G", f" {INSTANCE}", f"{INSTANCE}0",
     "1970-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z", "1969-12-31T23:59:59.999Z",

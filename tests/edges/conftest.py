@@ -13,6 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from consumer.core.limits import Limits
 from consumer.edges.door import Door
 from consumer.edges.http import Site
+from consumer.edges.mass_write import mass_writer
 from consumer.edges.server import Server
 from consumer.edges.sqlite_log import SqliteLog
 from consumer.edges.tls import Certificates
@@ -82,14 +83,18 @@ async def serving(
         service.log = make(folder / "log.db")
         await service.log.open()
         closing.push_async_callback(service.log.close)
-        service.hub = Hub(service.log, now_ms)
+        mass = mass_writer()
+        if mass is not None:
+            closing.callback(mass.close)
+        service.hub = Hub(service.log, now_ms, spread=mass.spread if mass else None)
         await service.hub.load()
         closing.push_async_callback(service.hub.close)
         site = Site("http://127.0.0.1:1/live", lambda: service.missing)
         door = Door(limits or Limits(), service.counts, certificates=certificates, **policy)
         service.server = Server(
-            service.hub, site, service.counts, door, epoch=service.log.epoch, heartbeat_s=0.2
-        )
+            service.hub, site, service.counts, door,
+            epoch=service.log.epoch, heartbeat_s=0.2, mass=mass,
+        )  # fmt: skip
         service.port = await service.server.listen("127.0.0.1", 0)
         closing.push_async_callback(service.server.drain)
         tasks = [
