@@ -8,10 +8,11 @@ hub is by then, and puts it back in line. Snapshot, resume and a gap are all tha
 import asyncio
 import gc
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set
 from typing import Final
 
 from consumer.core import events, messages, statuses
+from consumer.core.audiences import Audience, Audiences
 from consumer.core.entries import Batch, Entry, cursor, place_in
 from consumer.core.messages import Subscribe, Unsubscribe
 from consumer.core.session import Tally
@@ -37,16 +38,6 @@ def _one_by_one(clients: Collection[Client], _: Batch) -> Collection[Client]:
     return clients
 
 
-class Audience:
-    """Clients that watch exactly the same, and what is due to all of them."""
-
-    __slots__ = ("clients", "due")
-
-    def __init__(self) -> None:
-        self.clients: set[Client] = set()
-        self.due: list[Entry] = []
-
-
 class Hub:
     """Knows who watches what. One event loop, no locks: what is not awaited is atomic."""
 
@@ -68,9 +59,7 @@ class Hub:
         self._now_ms = now_ms
         self._counts = Counts() if counts is None else counts
         self._timings = timings or Timings(now_ms)
-        # By what they watch: the one pattern, or all of them.
-        self._audiences: dict[str | frozenset[str], Audience] = {}
-        self._of_several: dict[str, set[Audience]] = {}  # by each pattern of those with several
+        self._audiences = Audiences[Client]()
         self._tasks: dict[Client, asyncio.Task[None]] = {}
 
     async def load(self) -> None:
@@ -128,7 +117,7 @@ class Hub:
 
     def watchers(self, entry: Entry) -> int:
         """How many live clients watch an entry."""
-        return sum(len(audience.clients) for audience in self._audiences_of(entry))
+        return sum(len(audience.members) for audience in self._audiences.of(entry))
 
     def forget_ended(self, before_ms: int) -> None:
         """Let ended executions and terminated instances fade out of the view."""
@@ -145,11 +134,11 @@ class Hub:
         """Pass entries on to those who watch; what one client gets of them leaves in one write,
         whose bytes are the same for all who watch the same.
         """
-        audiences: dict[Audience, None] = {}
+        audiences: dict[Audience[Client], None] = {}
         watched = []
         for entry in entries:
             self.view.apply(entry)
-            if found := self._audiences_of(entry):
+            if found := self._audiences.of(entry):
                 watched.append(entry)
                 for audience in found:
                     audience.due.append(entry)
@@ -159,57 +148,25 @@ class Hub:
         for audience in audiences:
             batch = Batch(audience.due)
             audience.due = []
-            others = self._spread(audience.clients, batch)
-            written = len(audience.clients) - len(others)
+            others = self._spread(audience.members, batch)
+            written = len(audience.members) - len(others)
             for client in list(others):
                 written += client.deliver(batch)
             self.tally.frames += written * len(batch.entries)
             self.tally.bytes += written * len(batch.frames)
         self._timings.sent(watched)
 
-    def _audiences_of(self, entry: Entry) -> Set[Audience]:
-        """Found by its five patterns at most, however many clients and subscriptions there are."""
-        found: set[Audience] = set()
-        for pattern in entry.patterns:
-            if (audience := self._audiences.get(pattern)) is not None:
-                found.add(audience)
-            if (several := self._of_several.get(pattern)) is not None:
-                found |= several
-        return found
-
     def _attach(self, client: Client) -> None:
-        session = client.session
-        session.is_live = True
-        if not session.watch:
-            return
-        watched = _audience_key(session.watch)
-        if (audience := self._audiences.get(watched)) is None:
-            audience = self._audiences[watched] = Audience()
-            if not isinstance(watched, str):
-                for pattern in watched:
-                    self._of_several.setdefault(pattern, set()).add(audience)
-        audience.clients.add(client)
+        client.session.is_live = True
+        if watch := client.session.watch:
+            self._audiences.join(client, watch)
 
     def _detach(self, client: Client) -> None:
         if client.session.is_live:
             client.session.is_live = False
             client.session.place = self.place
-            if client.session.watch:
-                self._leave(client)
-
-    def _leave(self, client: Client) -> None:
-        watched = _audience_key(client.session.watch)
-        audience = self._audiences[watched]
-        audience.clients.remove(client)
-        if audience.clients:
-            return
-        del self._audiences[watched]
-        if not isinstance(watched, str):
-            for pattern in watched:
-                several = self._of_several[pattern]
-                several.remove(audience)
-                if not several:
-                    del self._of_several[pattern]
+            if watch := client.session.watch:
+                self._audiences.leave(client, watch)
 
     async def _serve(self, client: Client) -> None:
         """Serve a client's requests in turn, bring it up to the hub's place, put it in line."""
@@ -321,12 +278,6 @@ class Hub:
         kept[newest.place] = newest  # it outlives the log's retention
         in_order = sorted(kept.values(), key=lambda entry: statuses.order(entry.event))
         return (entry.payload for entry in in_order)
-
-
-def _audience_key(watch: Mapping[str, object]) -> str | frozenset[str]:
-    if len(watch) == 1:
-        return next(iter(watch))
-    return frozenset(watch)
 
 
 def _joined(frames: Iterable[bytes]) -> Iterator[bytes]:

@@ -15,9 +15,7 @@ from consumer.core.entries import Entry
 from consumer.core.statuses import Standing
 from consumer.edges.sqlite_file import checksum
 
-MAX_KNOWN: Final = (
-    20_000  # keys × ~1.5 kB (standing, payload) = 30 MB; others are read when told of
-)
+MAX_KNOWN: Final = 20_000  # × ~1.5 kB (standing, payload) = 30 MB; others are read when told of
 _STANDING: Final = msgspec.json.Decoder(Standing)
 
 

@@ -165,6 +165,8 @@ class Connection(Stream):
 
     def check(self, now: float, clock_s: float) -> None:
         """End what has hung for too long, and who may watch no longer (seconds since 1970)."""
+        if self._cohort is None:  # gone while others were looked at
+            return
         waited = now - self._since
         state = self._state
         if self._grant is None and state in (CONNECTING, OPEN):

@@ -72,26 +72,14 @@ def _publish(hub: Hub, clients: Sequence[Given], entries: list[Entry]) -> None:
 
 def _check(hub: Hub) -> None:
     """Nothing is left of audiences that nobody is in, and everybody is in one at most."""
-    audiences = list(hub._audiences.values())
-    assert all(audience.clients and not audience.due for audience in audiences)
-    together = [client for audience in audiences for client in audience.clients]
-    assert set(together) == {
-        each for each in hub.clients if each.session.is_live and each.session.watch
-    }
-    assert len(together) == len(set(together))
-    several = {
-        pattern: {hub._audiences[watched] for watched in hub._audiences if pattern in watched}
-        for watched in hub._audiences
-        if not isinstance(watched, str)
-        for pattern in watched
-    }
-    assert hub._of_several.keys() == several.keys()
-    for pattern, found in hub._of_several.items():
-        assert found == {
-            audience
-            for watched, audience in hub._audiences.items()
-            if not isinstance(watched, str) and pattern in watched
-        }
+    audiences = list(hub._audiences)
+    assert all(audience.members and not audience.due for audience in audiences)
+    together = [client for audience in audiences for client in audience.members]
+    watching = [each for each in hub.clients if each.session.is_live and each.session.watch]
+    assert sorted(map(id, together)) == sorted(map(id, watching))
+    several = {audience for found in hub._audiences._of_several.values() for audience in found}
+    assert several <= set(audiences)
+    assert all(hub._audiences._of_several.values())
 
 
 def _act(hub: Hub, clients: list[Given], dice: random.Random, log: Feed) -> None:
@@ -142,7 +130,7 @@ async def test_each_live_client_is_given_what_it_watches(seed: int) -> None:
         assert client.closed_with is None
         hub.dismiss(client)
     assert not hub._audiences
-    assert not hub._of_several
+    assert not hub._audiences._of_several
 
 
 async def test_those_who_watch_the_same_get_the_same_bytes() -> None:

@@ -126,6 +126,22 @@ async def test_a_late_entry_tells_an_instance_that_was_only_confirmed(logs: Sqli
         await logs.close(log)
 
 
+async def test_a_key_that_was_forgotten_begins_anew(logs: SqliteLogs) -> None:
+    """Nothing that it was is remembered, in the process that forgot it either."""
+    clock = [NOW_MS]
+    log = await logs.open(lambda: clock[0])
+    try:
+        await log.append([examples.step(1), examples.step(2, "SUCCEEDED")])
+        clock[0] += round(trace.RETENTION_S * 1000)
+        await log.prune()
+        again = msgspec.structs.replace(examples.step(3), time=events.timestamp(clock[0]))
+        assert await log.append([again]) == [Verdict.APPENDED]
+        assert [entry.place for entry in (await log.newest())[1]] == [3]
+        assert [entry.place for entry in await log.history(again.key, 3)] == [3]
+    finally:
+        await logs.close(log)
+
+
 async def test_a_history_ends_at_the_place_asked_for(logs: SqliteLogs) -> None:
     """What a key's later entries say belongs to what follows a snapshot, not into it."""
     log = await logs.open(now_ms)
@@ -138,9 +154,10 @@ async def test_a_history_ends_at_the_place_asked_for(logs: SqliteLogs) -> None:
         await logs.close(log)
 
 
-async def test_what_was_seen_is_known_until_it_is_too_old(logs: SqliteLogs) -> None:
+@pytest.mark.parametrize("status", ["CHECKING", "SUCCEEDED"])
+async def test_what_was_seen_is_known_until_it_is_too_old(logs: SqliteLogs, status: str) -> None:
     """Retention ends for an event and for the memory of it in the same millisecond."""
-    event = examples.step(1)
+    event = examples.step(1, status)
     clock = [events.milliseconds(event.time) + round(trace.RETENTION_S * 1000)]
     log = await logs.open(lambda: clock[0])
     try:

@@ -25,7 +25,9 @@ class Upstream:
     def __init__(self) -> None:
         self.says: list[bytes | None] = []
         """To the next requests; None hangs up instead. Then `FINE`, for ever."""
+        self.hangs_up = False
         self.connections = 0
+        self.gone = 0
         self.heads: list[bytes] = []
 
     async def start(self, tls: ssl.SSLContext | None = None) -> None:
@@ -42,9 +44,12 @@ class Upstream:
                 if said is None:
                     break
                 writer.write(said)
+                if self.hangs_up:
+                    break
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
+            self.gone += 1
             writer.close()
 
     async def _body(self, reader: asyncio.StreamReader, head: bytes) -> None:
@@ -156,6 +161,19 @@ async def test_a_connection_that_was_idle_for_long_is_not_trusted(
     for _ in range(2):
         await kept.request(REQUEST, 5)
     assert upstream.connections == 2
+    while upstream.gone < 1:  # noqa: ASYNC110  # a server's, which has no event for it
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("said", [None, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", b"HTT"])
+async def test_a_server_that_hangs_up_is_not_waited_for(
+    said: bytes | None, upstream: Upstream, kept: Channels
+) -> None:
+    """Its end is known at once."""
+    upstream.says = [said]
+    upstream.hangs_up = True
+    with pytest.raises(ConnectionResetError):
+        await kept.request(REQUEST, 60)
 
 
 async def test_nobody_listens(upstream: Upstream, kept: Channels) -> None:

@@ -7,11 +7,12 @@ from typing import Any, Final, cast
 
 import pytest
 
+from consumer.core.grant import Grant
 from consumer.core.limits import Limits
 from consumer.core.messages import CloseCode
 from consumer.edges.door import Door
 from consumer.edges.http import Site
-from consumer.edges.server import COHORT_S, MAX_COHORTS, SWEEP_S, Server
+from consumer.edges.server import COHORT_S, MAX_COHORTS, SWEEP_S, SWEPT_AT_ONCE, Server
 from consumer.edges.stream import CLOSE_S
 from consumer.edges.websocket import Connection
 from consumer.hub import Hub
@@ -39,6 +40,7 @@ class Viewer(Socket):
         self.told: list[Any] = []
         self.came_s = _now()
         self.is_silent = False
+        self.when_closed: Callable[[], object] = bool
         self.connection = Connection(server)
         self.connection.connection_made(cast(asyncio.Transport, self))
 
@@ -52,6 +54,7 @@ class Viewer(Socket):
             if self.told[-1]["op"] == "heartbeat":
                 self.beats_s.append(_now())
         elif data.startswith(b"\x88"):
+            self.when_closed()
             self.told.append(int.from_bytes(data[2:4], "big"))
             self.says(CLOSED)
 
@@ -163,6 +166,32 @@ def test_each_connection_is_swept_once_a_sweep(
     _at_once(live)
 
 
+def test_who_goes_while_others_are_swept_is_let_go() -> None:
+    """The sweep looks away between some and others; who is closed meanwhile is not closed again."""
+
+    async def live() -> None:
+        server = _server(COHORT_S)
+        there = [Viewer(server) for _ in range(3 * SWEPT_AT_ONCE)]
+
+        def all_go() -> None:
+            for each in there:
+                each.abort()
+
+        for each in there:
+            each.says(handshake(""))
+        await asyncio.sleep(0.01)
+        for each in there:
+            each.connection._grant = Grant(frozenset({"*"}), expires_s=1.0)
+            each.when_closed = all_go
+
+        sweeping = asyncio.create_task(server.sweep())
+        await asyncio.sleep(1.5 * SWEEP_S)
+        assert not sweeping.done()
+        sweeping.cancel()
+
+    _at_once(live)
+
+
 class Nobody:
     """Nothing listens."""
 
@@ -198,6 +227,29 @@ def test_a_drain_reaches_all() -> None:
             *messages, code = each.told
             assert [message["op"] for message in messages] == ["welcome", "draining"]
             assert code == CloseCode.DRAINING
+
+    _at_once(live)
+
+
+def test_a_drain_waits_for_the_last() -> None:
+    """Others that have gone do not cut it short."""
+
+    async def live() -> None:
+        server = _server()
+        server._listener = cast(Any, Nobody())
+        quick, slow = Viewer(server), Viewer(server)
+        for each in (quick, slow):
+            each.says(handshake(""))
+        await asyncio.sleep(0.01)
+        slow.is_silent = True
+        draining = asyncio.create_task(server.drain())
+        await asyncio.sleep(1)
+        assert (quick.is_lost, slow.is_closing(), draining.done()) == (True, False, False)
+        slow.is_silent = False
+        slow.says(CLOSED)
+        begun_s = _now()
+        await draining
+        assert _now() - begun_s < A_MOMENT_S
 
     _at_once(live)
 

@@ -186,7 +186,7 @@ class House:
         counted = Counter(each._bucket for each in clients if each._bucket is not None)
         assert door._admitted_of == counted
         assert max(counted.values(), default=0) <= LIMITS.connections_per_address
-        audiences = [audience.clients for audience in hub._audiences.values()]
+        audiences = [audience.members for audience in hub._audiences]
         assert set(hub._tasks).union(*audiences) <= clients
         for socket in self.sockets:
             if not socket.is_lost:

@@ -322,3 +322,50 @@ def test_half_a_message_keeps_its_parser() -> None:
         assert life.socket.written.endswith(b'{"op":"pong","id":null}')
 
     _alone(live)
+
+
+@pytest.mark.parametrize("size", [13, 125, 126, 127, 65_535, 65_536, 65_537])
+def test_whatever_its_size_a_message_is_a_whole(size: int) -> None:
+    """A frame's head has three lengths; after its last byte the connection rests, not before."""
+
+    async def live() -> None:
+        life = await _entered(message_bytes=70_000)
+        said = frame(FIN | TEXT, b'{"op":"ping"}'.ljust(size))
+        life.says(said[:-1])
+        await settle()
+        assert life.viewer._wire is not None
+        life.says(said[-1:])
+        await settle()
+        assert life.viewer._wire is None
+
+    _alone(live)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda life: life.says(frame(FIN | CLOSE, b"\x03\xe8")),
+        lambda life: life.says(b""),
+        lambda life: life.says(b"\xff\xff"),
+        lambda life: life.says(frame(FIN | TEXT, b"\xff")),
+        Life.drain,
+    ],
+    ids=["closes", "ends", "is no frame", "is no message", "is closed"],
+)
+def test_nothing_is_due_to_who_is_being_closed(end: Callable[[Life], None]) -> None:
+    """From its last word on, though it is there until the socket is gone."""
+
+    async def live() -> None:
+        life = await _entered()
+        life.says(frame(FIN | TEXT, b'{"op":"subscribe","watch":["*"]}'))
+        await settle()
+        life.publish()
+        assert b'"status"' in life.socket.written
+        end(life)
+        written, frames = life.socket.written, life.server.hub.tally.frames
+        assert life.viewer in life.server.hub.clients
+        life.publish()
+        life.server.hub.beat(life.server.hub.clients)
+        assert (life.socket.written, life.server.hub.tally.frames) == (written, frames)
+
+    _alone(live)

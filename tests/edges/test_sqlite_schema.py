@@ -47,10 +47,10 @@ def version_1(tmp_path: Path) -> Iterator[sqlite3.Connection]:
     other = examples.step(1, run="run-10")  # whose identity begins like the first one's
     entries = [
         (place, each.key, late, 0, events.encode(each))
-        for place, each, late in ((2, earlier, 1), (3, event, 0), (4, other, 0))
+        for place, each, late in ((2, event, 0), (3, earlier, 1), (4, other, 0))
     ]
     connection.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", entries)
-    for place, each in ((3, event), (4, other)):
+    for place, each in ((2, event), (4, other)):
         connection.execute(
             "INSERT INTO keys VALUES (?, ?, ?, NULL, ?)",
             (each.key, standing, place, events.encode(each)),
