@@ -1,15 +1,18 @@
 """Our own way to SQS: what botocore's settings mean for it, and that nothing it hears ends us."""
 
+import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, Final
 
 import aioboto3
 import pytest
+import trustme
 from aiobotocore.credentials import AioCredentials as Credentials
 from botocore.exceptions import ClientError, NoCredentialsError
 
 from consumer.edges import aws
-from consumer.edges.sqs_calls import SqsCalls
+from consumer.edges.sqs_calls import SqsCalls, tls_context
 from tests.edges.test_channels import HOST, Proxy, Upstream
 
 WHO: Final = Credentials("testing", "testing")
@@ -120,3 +123,15 @@ async def test_a_proxy_is_told_nothing_in_another_way_than_it_asks_for(
     calls = SqsCalls(client, WHO, None)
     with pytest.raises(OSError, match="http://"):
         await calls.receive_message(QueueUrl="q")
+
+
+async def test_whom_botocore_trusts_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The operator's own bundle and no other, where one is named; else botocore's."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "bundle.pem")
+    assert len(tls_context(aioboto3.Session()).get_ca_certs()) > 1
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "bundle.pem"))
+    (trusted,) = tls_context(aioboto3.Session()).get_ca_certs(binary_form=True)
+    assert ssl.DER_cert_to_PEM_cert(trusted).encode() == authority.cert_pem.bytes()
