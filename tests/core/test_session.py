@@ -234,3 +234,19 @@ def test_each_matching_entry_is_sent_or_named(arrivals: list[tuple[int, bool, st
     newest = {key: place for place, (key, late) in offered.items() if not late}
     assert set(newest.values()) <= set(sent)
     assert max(Counter(sent).values(), default=1) == 1
+
+
+def test_nothing_is_due_once_it_is_shut() -> None:
+    """What waited is dropped, what comes is not put in line, and going on changes nothing."""
+    client = Session("e", Limits())
+    client.begin(["*"], 0)
+    client.is_live = True
+    client.pause()
+    batch = Batch([examples.entry(1, examples.step(1))])
+    client.put(batch)
+    client.shut()
+    assert not client.is_clear
+    client.put(batch)
+    assert client.go_on() == b""
+    assert not client.is_clear
+    assert not client.is_idle

@@ -361,6 +361,7 @@ def test_nothing_is_due_to_who_is_being_closed(end: Callable[[Life], None]) -> N
         await settle()
         life.publish()
         assert b'"status"' in life.socket.written
+        assert life.server.hub.tally.frames == 1
         end(life)
         written, frames = life.socket.written, life.server.hub.tally.frames
         assert life.viewer in life.server.hub.clients
