@@ -19,7 +19,8 @@ class View:
     def __init__(self) -> None:
         # In order of place, so that a snapshot of very many keys (50,000) need not be sorted.
         self._newest: dict[str, Entry] = {}
-        self._keys: dict[str, set[str]] = {}  # by the patterns that are not broad
+        # By the patterns that are neither broad nor the key itself.
+        self._keys: dict[str, set[str]] = {}
 
     def __len__(self) -> int:
         return len(self._newest)
@@ -45,6 +46,7 @@ class View:
             found = self._newest.values()
             return [entry for entry in found if not asked.isdisjoint(entry.patterns)]
         keys = set().union(*(self._keys.get(pattern, ()) for pattern in asked))
+        keys |= asked & self._newest.keys()
         return sorted((self._newest[key] for key in keys), key=attrgetter("place"))
 
     def forget_ended(self, before_ms: int) -> int:
@@ -66,11 +68,11 @@ class View:
         if old == new:
             return
         if before:
-            for pattern in set(old).difference(new, BROAD):
+            for pattern in set(old).difference(new, BROAD, (before.key,)):
                 keys = self._keys[pattern]
                 keys.discard(before.key)
                 if not keys:
                     del self._keys[pattern]
         if after:
-            for pattern in set(new).difference(old, BROAD):
+            for pattern in set(new).difference(old, BROAD, (after.key,)):
                 self._keys.setdefault(pattern, set()).add(after.key)

@@ -12,7 +12,7 @@ from tests.bench.scenarios.everything import SCENARIOS
 DELIVERING = ("saturated", "steady", "trickle", "topics-1000", "topics-100000")
 RECEIVING = ("queue", "queue-tls", "queue-delayed")
 SHOWING = ("screen", "screen-clients", "screen-instances")
-OTHERS = ("idle", "crowd", "start", "keys")
+OTHERS = ("idle", "crowd", "start", "paint", "keys")
 
 
 @pytest.mark.parametrize("name", [*DELIVERING, *RECEIVING, *SHOWING, *OTHERS])
