@@ -82,9 +82,7 @@ class SqsQueue:
         self.answered_s: float | None = None
         """When it last answered a poll, by the monotonic clock."""
         self._url = url
-        self._poll = clients.polls.receive_message
-        self._delete_batch = clients.deletes.delete_message_batch
-        self._others = clients.others
+        self._clients = clients
         self._counts = Counts() if counts is None else counts
         self._poll_wait_s = poll_wait_s
         self._visibility_s = visibility_s
@@ -102,7 +100,7 @@ class SqsQueue:
         """See `Source.receive`. The first poll returns at once, to show that the queue answers."""
         begun_s, attempt = self._attempt()
         try:
-            answer = await self._poll(
+            answer = await self._clients.polls.receive_message(
                 QueueUrl=self._url,
                 MaxNumberOfMessages=MAX_BATCH,
                 WaitTimeSeconds=self._poll_wait_s if self.answered_s is not None else 0,
@@ -166,7 +164,7 @@ class SqsQueue:
     async def backlog(self) -> Backlog:
         """What is in the queue. One request; raises `SourceUnavailable`."""
         try:
-            answer = await self._others.get_queue_attributes(
+            answer = await self._clients.others.get_queue_attributes(
                 QueueUrl=self._url, AttributeNames=_BACKLOG
             )
             return Backlog(*(int(answer["Attributes"][name]) for name in _BACKLOG))
@@ -197,7 +195,7 @@ class SqsQueue:
 
     async def _delete(self, batch: Sequence[Message]) -> Sequence[Message]:
         try:
-            answer = await self._delete_batch(
+            answer = await self._clients.deletes.delete_message_batch(
                 QueueUrl=self._url,
                 Entries=[
                     {"Id": str(place), "ReceiptHandle": message.receipt_handle}
@@ -227,7 +225,7 @@ class SqsQueue:
     async def _change(self, batch: Sequence[Message], visibility_s: int) -> None:
         """Change the visibility timeout, from now on."""
         try:
-            answer = await self._others.change_message_visibility_batch(
+            answer = await self._clients.others.change_message_visibility_batch(
                 QueueUrl=self._url,
                 Entries=[
                     {
