@@ -18,6 +18,7 @@ from consumer.core.messages import Subscribe, Unsubscribe
 from consumer.core.session import Tally
 from consumer.core.view import View
 from consumer.core.watch import single_executions
+from consumer.line import Line
 from consumer.pipeline import Counts
 from consumer.ports import Client, LogUnavailable, StatusLog, Trimmed
 from consumer.timings import Timings
@@ -61,6 +62,7 @@ class Hub:
         self._timings = timings or Timings(now_ms)
         self._audiences = Audiences[Client]()
         self._tasks: dict[Client, asyncio.Task[None]] = {}
+        self._line = Line()
 
     async def load(self) -> None:
         """Read what stands in the log; to be called once, before `follow`."""
@@ -174,11 +176,11 @@ class Hub:
         try:
             await client.drained()
             while session.commands or session.place < self.place:
+                await self._line.turn()  # or many who ask for much would hold up the others
                 await self._catch_up(client)
                 if session.commands:
                     await self._obey(client, session.commands[0])
                     session.served()
-                    await asyncio.sleep(0)  # or who asks for much would hold up the others
         except ConnectionError:
             return  # it is gone, and with it what it asked for
         except LogUnavailable as error:

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.frames import Frame, Opcode
@@ -212,11 +212,12 @@ class Connection(Stream):
 
     def _answer(self, wire: Wire, request: Request) -> None:
         now = asyncio.get_running_loop().time()
-        response = handshake.answer(self._server, wire, request, self._peer, now)
+        peer = cast(Address, self._peer)
+        response = handshake.answer(self._server, wire, request, peer, now)
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             self._reply(response)
             return
-        self._bucket = self._server.door.counted_as(self._peer, request.headers)
+        self._bucket = self._server.door.counted_as(peer, request.headers)
         wire.send_response(response)
         self._send()
         self._authorise(request, urlsplit(request.path).query)
@@ -268,6 +269,8 @@ class Connection(Stream):
             self.close(CloseCode.OVER_CAPACITY, "too many viewers; try again later")
             return
         self._grant = grant
+        self._peer = None
+        self._size = 0
         if self._server.mass is not None and self._transport.get_extra_info("sslcontext") is None:
             socket = self._transport.get_extra_info("socket")
             self.place = self._server.mass.enrol(socket.fileno())
