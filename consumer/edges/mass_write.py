@@ -2,7 +2,7 @@
 
 For sockets it is not asynchronous at all: each write is done, as far as it goes, before the call
 returns. What it saves is everything around a write: Python's loop over the clients, the event
-loop's queue of writes, and an entry into the kernel for each: 1.5 µs of 6 (docs/performance.md).
+loop's queue of writes, and an entry into the kernel for each (docs/architecture.md has figures).
 
 Whatever cannot be done like this (TLS, a socket that is full, one that has something in line) is
 left to the transport, and where the kernel has no io_submit, everything is.
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MOST: Final = (
-    1_024  # in one call: × 4 µs = 4 ms; of the 65,536 that fs.aio-max-nr allows by default
-)
+MOST: Final = 1_024  # in one call: × 4 µs = 4 ms; fs.aio-max-nr allows 65,536 in all by default
 FEW: Final = 8  # below it the call's own 10 µs are not worth it
 CHUNK: Final = 1_024  # control blocks are allocated by so many
 

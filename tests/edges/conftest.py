@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from consumer.app import App
 from consumer.core.limits import Limits
 from consumer.edges.door import Door
 from consumer.edges.http import Site
@@ -19,6 +20,7 @@ from consumer.edges.sqlite_log import SqliteLog
 from consumer.edges.tls import Certificates
 from consumer.hub import Hub
 from consumer.pipeline import Counts
+from consumer.settings import Settings
 from tests.edges.test_sqlite_log import make, now_ms
 
 
@@ -67,6 +69,25 @@ async def read(client: ClientConnection) -> Any:
     """The next message that the client gets."""
     async with asyncio.timeout(10):
         return msgspec.json.decode(await client.recv())
+
+
+async def consumer_on(sqs: Any, url: str, folder: Path, **settings: Any) -> App:
+    """The whole consumer, not yet running, on a queue of moto's AWS and a service queue beside it;
+    the environment says where that is.
+    """
+    service = await sqs.create_queue(QueueName="service")
+    return App(
+        Settings(
+            queue_url=url,
+            service_queue_url=service["QueueUrl"],
+            log=f"sqlite:{folder}/log.db",
+            port=0,
+            metrics_port=0,
+            instance_tag="*",
+            poll_wait_s=1,
+            **settings,
+        )
+    )
 
 
 @asynccontextmanager

@@ -19,9 +19,8 @@ from consumer.edges.sqlite_log import SqliteLog
 from consumer.edges.sqs import SqsQueue
 from consumer.hub import Hub
 from consumer.pipeline import Pipeline
-from consumer.settings import Settings
 from tests.core.examples import step_body
-from tests.edges.conftest import read, until
+from tests.edges.conftest import consumer_on, read, until
 from tests.edges.test_sqs import client, endpoint, url, visible
 
 _ = (client, endpoint, url)  # fixtures
@@ -72,19 +71,7 @@ async def app(
     """With 20 s to drain, or what a test asks for."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    service = await client.create_queue(QueueName="service")
-    return App(
-        Settings(
-            queue_url=url,
-            service_queue_url=service["QueueUrl"],
-            log=f"sqlite:{tmp_path}/log.db",
-            port=0,
-            metrics_port=0,
-            instance_tag="*",
-            poll_wait_s=1,
-            drain_s=getattr(request, "param", 20.0),
-        )
-    )
+    return await consumer_on(client, url, tmp_path, drain_s=getattr(request, "param", 20.0))
 
 
 @pytest_asyncio.fixture

@@ -36,10 +36,10 @@ from consumer.edges.tracing import Traces
 from consumer.hub import Hub
 from consumer.pipeline import MAX_RELEASES
 from consumer.ports import LogUnavailable, Message
-from consumer.settings import BadSettings, Settings
+from consumer.settings import BadSettings
 from tests.contract.trace import RecordingClient
 from tests.core import examples
-from tests.edges.conftest import read, until
+from tests.edges.conftest import consumer_on, read, until
 from tests.edges.test_pipeline import FakeSource, pipe
 from tests.edges.test_sqlite_log import log, now_ms
 from tests.edges.test_sqs import client, endpoint, url
@@ -443,19 +443,7 @@ async def app(
     """The whole consumer on moto's AWS, with traces."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    service = await client.create_queue(QueueName="service")
-    return App(
-        Settings(
-            queue_url=url,
-            service_queue_url=service["QueueUrl"],
-            log=f"sqlite:{tmp_path}/log.db",
-            port=0,
-            metrics_port=0,
-            instance_tag="*",
-            poll_wait_s=1,
-            traces="otlp",
-        )
-    )
+    return await consumer_on(client, url, tmp_path, traces="otlp")
 
 
 async def see_one_status(port: int, client: Any, url: str) -> None:
