@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ import aioboto3
 import aiohttp
 from aiobotocore.config import AioConfig
 
+from consumer import status_logs
 from consumer.core.events import Event
 from consumer.core.grant import Terms
 from consumer.edges.backlog import Backlogs
@@ -26,7 +26,6 @@ from consumer.edges.mass_write import mass_writer
 from consumer.edges.metrics import QUEUES, Metrics, Observed
 from consumer.edges.reconcile import Learned, Reconciler
 from consumer.edges.server import Server
-from consumer.edges.sqlite_log import SqliteLog
 from consumer.edges.sqs import Clients, SqsQueue
 from consumer.edges.sqs_calls import SqsCalls, tls_context
 from consumer.edges.tls import Certificates
@@ -36,6 +35,7 @@ from consumer.pipeline import Counts, Gate, Pipeline
 from consumer.ports import LogUnavailable, Source, StatusLog
 from consumer.readiness import Readiness, patience_s
 from consumer.settings import Settings
+from consumer.status_logs import now_ms
 from consumer.timings import Timings
 
 if TYPE_CHECKING:
@@ -64,12 +64,7 @@ class App:
         self.stop = asyncio.Event()
         self.session = aioboto3.Session()
         self._fleet: asyncio.Future[Fleet]
-        self.status_log = SqliteLog(
-            settings.log_path,
-            retention_s=settings.retention_s,
-            retention_events=settings.retention_events,
-            now_ms=_now_ms,
-        )
+        self.status_log = status_logs.make(settings)
         self.traces = _traces(settings)
         self.path_log: StatusLog = self.status_log
         if self.traces is not None:
@@ -77,16 +72,18 @@ class App:
                 self.status_log,
                 lambda entry: self.hub.watchers(entry),  # noqa: PLW0108  # which comes after it
             )
-        self.timings = Timings(_now_ms, QUEUES)
+        self.timings = Timings(now_ms, QUEUES)
         self.mass = mass_writer()
         self.hub = Hub(
             self.path_log,
-            _now_ms,
+            now_ms,
             self.counts,
             self.timings,
             self.mass.spread if self.mass else None,
         )
-        self.gate = Gate(lambda: self.status_log.head - self.hub.place)
+        self.gate = Gate(
+            lambda: self.status_log.head - self.hub.place, lambda: self.status_log.away_s
+        )
         self.queues: list[SqsQueue] = []
         self.pipelines: list[Pipeline] = []
         self.backlogs = Backlogs(self.queues, self.counts)
@@ -122,7 +119,6 @@ class App:
                 Site(settings.rest_url, self.readiness.missing),
                 self.counts,
                 self._door(),
-                epoch=self.status_log.epoch,
                 heartbeat_s=settings.heartbeat_s,
                 mass=self.mass,
             )
@@ -154,17 +150,21 @@ class App:
             self.session.client("ec2", config=BRIEF) as ec2,
             self.session.client("stepfunctions", config=BRIEF) as states,
         ):
-            fleet = Fleet(ec2, settings.tag, self.counts, now_ms=_now_ms)
-            reconciler = Reconciler(
-                Learned(self.status_log, self.gate, self.counts),
-                self.hub,
-                fleet,
-                Executions(states, settings.quiet_s, now_ms=_now_ms),
-                is_drained=self._is_drained,
-                sweep_s=settings.sweep_s,
-            )
+            fleet = Fleet(ec2, settings.tag, self.counts, now_ms=now_ms)
             self._fleet.set_result(fleet)
-            await reconciler.run()
+
+            async def reconcile(status_log: StatusLog) -> None:
+                reconciler = Reconciler(
+                    Learned(status_log, self.gate, self.counts),
+                    self.hub,
+                    fleet,
+                    Executions(states, settings.quiet_s, now_ms=now_ms),
+                    is_drained=self._is_drained,
+                    sweep_s=settings.sweep_s,
+                )
+                await reconciler.run()
+
+            await self.status_log.lead(reconcile)
 
     async def _shown(self, batch: Sequence[Event]) -> list[Event]:
         """Of these events, those to show."""
@@ -201,6 +201,7 @@ class App:
             readiness=self.readiness,
             half_open=lambda: len(server.door.half_open),
             loop=asyncio.get_running_loop(),
+            status_log=self.status_log,
             log_path=self.settings.log_path,
         )
 
@@ -330,7 +331,3 @@ def _certificates(settings: Settings, counts: Counts) -> Certificates | None:
     if settings.tls_certificate is None or settings.tls_key is None:
         return None
     return Certificates(settings.tls_certificate, settings.tls_key, counts)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

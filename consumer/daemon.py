@@ -8,7 +8,7 @@ from typing import Final
 import uvloop
 
 from consumer import app, logs, settings
-from consumer.edges.sqlite_log import LogUnusable
+from consumer.ports import LogUnusable
 
 # The log's writer and the event loop take turns on one interpreter. After a statement the writer
 # waits for its next turn, up to 5 ms by Python's default, which cost 40 % of messages per second.

@@ -15,12 +15,12 @@ from consumer.core import events, messages, statuses
 from consumer.core.audiences import Audience, Audiences
 from consumer.core.entries import Batch, Entry, cursor, place_in
 from consumer.core.messages import Subscribe, Unsubscribe
-from consumer.core.session import Tally
+from consumer.core.session import Session, Tally
 from consumer.core.view import View
 from consumer.core.watch import single_executions
 from consumer.line import Line
 from consumer.pipeline import Counts
-from consumer.ports import Client, LogUnavailable, StatusLog, Trimmed
+from consumer.ports import Client, EpochEnded, LogUnavailable, StatusLog, Trimmed
 from consumer.timings import Timings
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ ORIGIN: Final = 0  # the place before the first
 MAX_JOINED_EVENTS: Final = 64  # in one write; far below the outbox's bound, which is for the slow
 MAX_WRITE_BYTES: Final = 64 * 1024  # of a replay at once: what the socket's own buffer may hold
 INTERNAL_ERROR: Final = 1011  # RFC 6455, section 7.4.1
+RETRY_S: Final = 0.5  # while the log does not answer
 
 
 Spread = Callable[[Collection[Client], Batch], Collection[Client]]
@@ -63,27 +64,56 @@ class Hub:
         self._audiences = Audiences[Client]()
         self._tasks: dict[Client, asyncio.Task[None]] = {}
         self._line = Line()
+        self._has_begun = asyncio.Event()
+
+    @property
+    def epoch(self) -> str:
+        """What its place belongs to."""
+        return self._log.epoch
 
     async def load(self) -> None:
         """Read what stands in the log; to be called once, before `follow`."""
         gc.disable()  # nothing here is garbage: looking for it took 1.1 s of 2.7 for 100,000 keys
         try:
             self.place, newest = await self._log.newest()
+            view = View()
             for entry in newest:
-                self.view.apply(entry)
+                view.apply(entry)
+            self.view = view
         finally:
             gc.enable()
         gc.freeze()  # nor is it looked for later on, in what was there at the start
 
     async def follow(self) -> None:
         """Pass on every change, for ever."""
-        async for entries in self._log.changes(after=self.place):
-            for start in range(0, len(entries), MAX_JOINED_EVENTS):
-                self._publish(entries[start : start + MAX_JOINED_EVENTS])
+        while True:
+            try:
+                async for entries in self._log.changes(after=self.place):
+                    for start in range(0, len(entries), MAX_JOINED_EVENTS):
+                        self._publish(entries[start : start + MAX_JOINED_EVENTS])
+            except (EpochEnded, Trimmed) as error:
+                log.warning("beginning again", extra={"reason": type(error).__name__})
+                await self._begin_again()
+
+    async def _begin_again(self) -> None:
+        """Read anew what stands, and have every client told so."""
+        while True:
+            try:
+                await self.load()
+                break
+            except LogUnavailable as error:
+                log.warning("the log does not answer", extra={"reason": str(error)})
+                await asyncio.sleep(RETRY_S)
+        # Nothing was awaited since the view is of the new epoch.
+        for client in self.clients:
+            self._turn_to(client)
+        self._has_begun.set()
+        self._has_begun = asyncio.Event()
 
     def admit(self, client: Client) -> None:
         """Take a new client in."""
         self.clients.add(client)
+        client.session.epoch = self.epoch
         client.session.place = self.place
         client.session.tally = self.tally
         self._attach(client)
@@ -98,14 +128,13 @@ class Hub:
     def request(self, client: Client, request: Subscribe | Unsubscribe) -> None:
         """Serve a client's request after those before it. Raises as `Session.admit` does."""
         client.session.admit(request)
-        if client not in self._tasks:
-            self._detach(client)
-            self._tasks[client] = asyncio.create_task(self._serve(client))
+        self._turn_to(client)
 
     def beat(self, clients: Iterable[Client]) -> None:
         """Send those that are not held up a heartbeat, with a cursor if nothing waits."""
-        frame = messages.heartbeat(cursor(self._log.epoch, self.place), self.lag_ms)
-        without_cursor = messages.heartbeat(None, self.lag_ms)
+        away_ms = round(self._log.away_s * 1000)
+        frame = messages.heartbeat(cursor(self.epoch, self.place), self.lag_ms, away_ms)
+        without_cursor = messages.heartbeat(None, self.lag_ms, away_ms)
         for client in clients:
             if not client.session.is_paused:
                 client.write(frame if client.session.is_idle else without_cursor)
@@ -163,6 +192,12 @@ class Hub:
         if watch := client.session.watch:
             self._audiences.join(client, watch)
 
+    def _turn_to(self, client: Client) -> None:
+        """Have a client served, if it is not already."""
+        if client not in self._tasks:
+            self._detach(client)
+            self._tasks[client] = asyncio.create_task(self._serve(client))
+
     def _detach(self, client: Client) -> None:
         if client.session.is_live:
             client.session.is_live = False
@@ -175,12 +210,15 @@ class Hub:
         session = client.session
         try:
             await client.drained()
-            while session.commands or session.place < self.place:
+            while session.commands or self._is_behind(session):
                 await self._line.turn()  # or many who ask for much would hold up the others
-                await self._catch_up(client)
-                if session.commands:
-                    await self._obey(client, session.commands[0])
-                    session.served()
+                try:
+                    await self._catch_up(client)
+                    if session.commands:
+                        await self._obey(client, session.commands[0])
+                        session.served()
+                except EpochEnded:
+                    await self._next_epoch(session.epoch)
         except ConnectionError:
             return  # it is gone, and with it what it asked for
         except LogUnavailable as error:
@@ -192,6 +230,19 @@ class Hub:
         else:
             del self._tasks[client]
             self._attach(client)
+
+    def _is_behind(self, session: Session) -> bool:
+        return session.epoch != self.epoch or session.place < self.place
+
+    def _check_epoch(self, session: Session) -> None:
+        """A client's places mean nothing in the epoch that the hub has begun meanwhile."""
+        if session.epoch != self.epoch:
+            raise EpochEnded
+
+    async def _next_epoch(self, before: str) -> None:
+        """Wait until the hub has read what stands in the next one."""
+        if self.epoch == before:
+            await self._has_begun.wait()
 
     async def _obey(self, client: Client, command: Subscribe | Unsubscribe) -> None:
         session = client.session
@@ -206,7 +257,7 @@ class Hub:
     async def _resume(self, client: Client, command: Subscribe) -> int:
         """Send what matches after the cursor; returns the place after which all is told then."""
         session = client.session
-        since = place_in(self._log.epoch, command.since or "")
+        since = place_in(self.epoch, command.since or "")
         if since is None or since > session.place:
             await self._gap(client, command.id, command.watch)
             return session.place
@@ -217,20 +268,25 @@ class Hub:
             await self._gap(client, command.id, command.watch)
             return session.place
         self._counts["resumes", ""] += 1
-        client.write(messages.resumed(command.id, cursor(self._log.epoch, session.place)))
+        client.write(messages.resumed(command.id, cursor(session.epoch, session.place)))
         return since
 
     async def _catch_up(self, client: Client) -> None:
         """Send what matches up to where the hub is by now; ends without having awaited since."""
         session = client.session
-        while session.place < self.place:
+        while self._is_behind(session):
+            if session.epoch != self.epoch:
+                session.move(self.epoch, self.place)
+                if session.watch:
+                    await self._gap(client, None, session.watch)
+                continue
             upto = self.place
             try:
                 if session.watch:
                     await self._replay(client, session.watch.keys(), session.place, upto)
                 session.place = upto
             except Trimmed:
-                session.place = self.place
+                session.move(self.epoch, self.place)
                 await self._gap(client, None, session.watch)
 
     async def _replay(
@@ -240,7 +296,10 @@ class Hub:
 
         Not `again`: what a pattern that the client watches already brought it is left out.
         """
-        while after < upto and (entries := await self._log.read(after, upto)):
+        while after < upto:
+            self._check_epoch(client.session)
+            if not (entries := await self._log.read(after, upto)):
+                break
             frames = [
                 entry.frame
                 for entry in entries
@@ -254,13 +313,13 @@ class Hub:
 
     async def _gap(self, client: Client, id_: str | None, patterns: Iterable[str]) -> None:
         self._counts["gaps", ""] += 1
-        client.write(messages.gap(id_, cursor(self._log.epoch, client.session.place)))
+        client.write(messages.gap(id_, cursor(client.session.epoch, client.session.place)))
         await self._snapshot(client, id_, patterns)
 
     async def _snapshot(self, client: Client, id_: str | None, patterns: Iterable[str]) -> None:
         """Send what stands at the client's place, which must be the hub's at the call."""
         self._counts["snapshots", ""] += 1
-        place = client.session.place
+        session = client.session
         newest = self.view.matching(patterns)
         told_in_full = single_executions(patterns)
         payloads: list[bytes] = []
@@ -268,9 +327,10 @@ class Hub:
             if not told_in_full or told_in_full.isdisjoint(entry.patterns):
                 payloads.append(entry.payload)
             else:
-                payloads += await self._steps(entry, place)
-        epoch = self._log.epoch
-        for frame in messages.snapshot(id_, cursor(epoch, ORIGIN), cursor(epoch, place), payloads):
+                self._check_epoch(session)
+                payloads += await self._steps(entry, session.place)
+        origin, own = (cursor(session.epoch, place) for place in (ORIGIN, session.place))
+        for frame in messages.snapshot(id_, origin, own, payloads):
             client.write(frame)
             await client.drained()
 

@@ -27,17 +27,29 @@ Choose = Callable[[Sequence[Event]], Awaitable[list[Event]]]
 
 
 class Gate:
-    """Whether there is room for more: not while the log refuses, nor while the hub is behind."""
+    """Whether there is room for more: not while the log refuses or does not answer, nor while the
+    hub is behind.
+    """
 
-    def __init__(self, behind: Callable[[], int]) -> None:
-        """`behind` tells how many entries the log has that were not offered to clients yet."""
+    def __init__(
+        self, behind: Callable[[], int], away_s: Callable[[], float] = lambda: 0.0
+    ) -> None:
+        """`behind` tells how many entries the log has that were not offered to clients yet,
+        `away_s` for how long the log has not answered.
+        """
         self.refusals = 0
         self._behind = behind
+        self._away_s = away_s
+
+    @property
+    def refuses(self) -> bool:
+        """Whether the log takes nothing."""
+        return bool(self.refusals or self._away_s())
 
     @property
     def is_open(self) -> bool:
         """Whether to receive."""
-        return not self.refusals and self._behind() < MAX_BEHIND
+        return not self.refuses and self._behind() < MAX_BEHIND
 
 
 class Pipeline:

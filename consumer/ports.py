@@ -1,6 +1,6 @@
 """What the pipeline and the hub ask of the outside, and what they are promised."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -24,8 +24,16 @@ class LogUnavailable(Exception):
     """The log took nothing of what it was given; asking again may help. The operator must act."""
 
 
+class LogUnusable(Exception):
+    """The log cannot be opened, or gone on with. The operator must act."""
+
+
 class Trimmed(Exception):
     """The log no longer reaches back to the place asked for."""
+
+
+class EpochEnded(Exception):
+    """The places asked by belong to an epoch that is over: begin again with `newest`."""
 
 
 class Message(Struct, frozen=True, gc=False):
@@ -62,16 +70,20 @@ class StatusLog(Protocol):
     """Takes each event once, knows the newest of each key, and tells all that it took, in order.
 
     Places rise by one from 1. A place belongs to its epoch; a new epoch begins whenever the head
-    cannot be proven to have survived.
+    cannot be proven to have survived. Whoever asks by a place then is told so, by `EpochEnded`.
     """
 
     @property
     def epoch(self) -> str:
-        """What its places belong to."""
+        """What the places belong to that it is asked by. It changes while `newest` runs only."""
 
     @property
     def head(self) -> int:
         """The newest place that this process knows to be committed."""
+
+    @property
+    def away_s(self) -> float:
+        """For how long it has not answered; 0 while it does."""
 
     async def append(self, events: Sequence[Event]) -> list[Verdict]:
         """Compare, store and publish as one atomic step; returns after the commit.
@@ -83,25 +95,36 @@ class StatusLog(Protocol):
         """
 
     async def newest(self) -> tuple[int, list[Entry]]:
-        """The newest entry of every key, oldest place first, and the place as of which it is."""
+        """The newest entry of every key, oldest place first, and the place as of which it is.
+
+        From its return on, places are those of the epoch that this is of.
+        """
 
     def changes(self, after: int) -> AsyncIterator[list[Entry]]:
         """Every entry after a place, for ever: first those already there, then as they commit.
 
-        Raises `Trimmed` where the log does not reach back that far.
+        Waits while the log does not answer. Raises `Trimmed` where the log does not reach back
+        that far, and `EpochEnded`.
         """
 
     async def read(self, after: int, upto: int) -> list[Entry]:
         """The next entries after a place, at most up to another; some at a time, none at the end.
 
-        Raises `Trimmed` where the log does not reach back that far.
+        Raises `Trimmed` where the log does not reach back that far, and `EpochEnded`.
         """
 
     async def history(self, key: str, upto: int) -> list[Entry]:
-        """All kept entries of a key up to a place, oldest place first."""
+        """All kept entries of a key up to a place, oldest place first. Raises `EpochEnded`."""
 
     async def prune(self) -> int:
         """Drop what is past retention; returns the time in ms before which ended keys fade out."""
+
+    async def lead(self, work: Callable[["StatusLog"], Awaitable[None]]) -> None:
+        """Do what only one process may do at a time, while it is this one; for ever.
+
+        `work` is given a log to append to, which takes nothing any more once another process
+        leads; then it is cancelled. Raises what `work` raises.
+        """
 
 
 class Client(Protocol):

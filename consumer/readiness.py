@@ -45,7 +45,7 @@ class Readiness:
     def missing(self) -> list[str]:
         """What keeps us from being ready; nothing when we are."""
         names = ["draining"] if self._is_draining() else []
-        if self._gate.refusals:
+        if self._gate.refuses:
             names.append("log")
         if not self._queues:
             names.append("queues")

@@ -15,12 +15,14 @@ from botocore.exceptions import BotoCoreError
 from pydantic import (
     AfterValidator,
     Field,
+    SecretStr,
     ValidationError,
     ValidationInfo,
     field_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from consumer import redis_address
 from consumer.core.limits import Limits
 
 PREFIX = "STATUSWIRE_"
@@ -63,7 +65,19 @@ class Settings(BaseSettings):
     service_queue_url: HttpUrl
     """The standard queue of EventBridge's events: the stack's output ServiceQueueUrl."""
     log: str = "sqlite:statuswire.db"
-    """Where the status log is: `sqlite:<path>`; one process per file."""
+    """Where the status log is: `sqlite:<path>`, one process per file; or Redis or Valkey, for any
+    number of processes: `redis://[user@]host[:port][/database]`, `rediss://…` with TLS,
+    `rediss+cluster://host,…`, `rediss+sentinel://host,…/name`."""
+    log_name: str = Field("statuswire", pattern="^[A-Za-z0-9._-]{1,64}$")
+    """The log's name in Redis: several logs may share a server. The keys of one lie in one slot."""
+    log_password: SecretStr | None = None
+    """Redis' password, which does not belong into an address."""
+    log_ca: Path | None = None
+    """A PEM file of certificates to trust for Redis, instead of the system's."""
+    log_replicas: int = Field(0, ge=0, le=5)
+    """How many of Redis' replicas must have an event before its message is acknowledged."""
+    log_wait_s: float = Field(1.0, ge=0.05, le=60)
+    """How long that may take; after it the event is appended again, as a repeat."""
     signing_secret: str | None = Field(None, pattern="^arn:aws[a-z-]*:secretsmanager:")
     """The secret that signs watch tokens: the stack's output SigningKeyArn. None: no tokens."""
     jwks_url: HttpUrl | None = None
@@ -198,8 +212,27 @@ class Settings(BaseSettings):
     @classmethod
     def _is_a_log(cls, value: str) -> str:
         scheme, _, path = value.partition(":")
-        if scheme != "sqlite" or path in ("", ":memory:"):
-            raise ValueError("must be sqlite:<path>")
+        if scheme == "sqlite" and path not in ("", ":memory:"):
+            return value
+        if not scheme.startswith("redis"):
+            raise ValueError("must be sqlite:<path>, or an address of Redis: redis://host")
+        redis_address.address(value)
+        return value
+
+    @field_validator("log_password", "log_ca")
+    @classmethod
+    def _is_for_redis(cls, value: object, info: ValidationInfo) -> object:
+        if value is not None and str(info.data.get("log", "redis")).startswith("sqlite:"):
+            raise ValueError(f"needs Redis as {PREFIX}LOG")
+        return value
+
+    @field_validator("log_replicas")
+    @classmethod
+    def _can_be_waited_for(cls, value: int, info: ValidationInfo) -> int:
+        """A cluster's library sends WAIT over any connection; it means something on one only."""
+        where = str(info.data.get("log", "redis://"))
+        if value and (where.startswith("sqlite:") or "+cluster:" in where):
+            raise ValueError(f"needs Redis as {PREFIX}LOG, and no cluster")
         return value
 
     @field_validator("jwks_url")
@@ -290,9 +323,10 @@ class Settings(BaseSettings):
         )
 
     @property
-    def log_path(self) -> Path:
-        """The SQLite log's file."""
-        return Path(self.log.removeprefix("sqlite:"))
+    def log_path(self) -> Path | None:
+        """The SQLite log's file; None where the log is in Redis."""
+        scheme, _, path = self.log.partition(":")
+        return Path(path) if scheme == "sqlite" else None
 
     @property
     def tag(self) -> tuple[str, str] | None:

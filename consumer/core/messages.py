@@ -170,9 +170,13 @@ def skipped(count: int, cursor: str) -> bytes:
     return json_frame({"op": "skipped", "count": count, "cursor": cursor})
 
 
-def heartbeat(cursor: str | None, lag_ms: int | None) -> bytes:
-    """Still here. `lag_ms` is null before the first event; no cursor while something waits."""
+def heartbeat(cursor: str | None, lag_ms: int | None, away_ms: int = 0) -> bytes:
+    """Still here. `lag_ms` is null before the first event; no cursor while something waits;
+    `away_ms`, where it is not 0, is how long the log has not answered, so that all may be old.
+    """
     message: dict[str, Any] = {"op": "heartbeat", "lag_ms": lag_ms}
+    if away_ms:
+        message["away_ms"] = away_ms
     if cursor is not None:
         message["cursor"] = cursor
     return json_frame(message)

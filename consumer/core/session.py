@@ -34,13 +34,13 @@ class Session:
     """One client. `place`: every matching entry up to there was sent, or waits in the outbox."""
 
     __slots__ = (
-        "_epoch",
         "_is_paused",
         "_is_shut",
         "_limits",
         "_outbox",
         "_waiting_bytes",
         "commands",
+        "epoch",
         "is_clear",
         "is_live",
         "place",
@@ -59,7 +59,7 @@ class Session:
         self._is_shut = False
         self.commands: deque[Subscribe | Unsubscribe] | None = None  # while none wait
         self._waiting_bytes = 0  # of the commands
-        self._epoch = epoch
+        self.epoch = epoch
         self._limits = limits
         self.tally = Tally()
         """Where what goes out is counted; the hub gives all its clients the same one."""
@@ -100,6 +100,12 @@ class Session:
             else:
                 wanted.difference_update(request.watch)
         return wanted
+
+    def move(self, epoch: str, place: int) -> None:
+        """All that it watches is told from a place of another epoch on, once the client knows."""
+        self.epoch = epoch
+        self.place = place
+        self.watch = dict.fromkeys(self.watch, place)
 
     def begin(self, patterns: Iterable[str], after: int) -> None:
         """All that matches these patterns is told from a place on."""
@@ -168,7 +174,7 @@ class Session:
         self.tally.skipped += skipped
         if skipped:
             # Said first, and from where: a cursor must not promise what comes after it.
-            notice = messages.skipped(skipped, cursor(self._epoch, first_place - 1))
+            notice = messages.skipped(skipped, cursor(self.epoch, first_place - 1))
             frames.insert(0, notice)
         return b"".join(frames)
 

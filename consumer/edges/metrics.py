@@ -20,6 +20,7 @@ from consumer.edges.backlog import Backlogs
 from consumer.edges.sqs import SqsQueue
 from consumer.hub import INTERNAL_ERROR, Hub
 from consumer.pipeline import Counts, Pipeline
+from consumer.ports import StatusLog
 from consumer.readiness import Readiness
 from consumer.timings import Timings
 
@@ -100,13 +101,9 @@ class Observed:
     readiness: Readiness
     half_open: Callable[[], int]
     loop: asyncio.AbstractEventLoop
-    log_path: Path
-
-    @property
-    def log_bytes(self) -> int:
-        """The log's files: SQLite's and, beside it, its write-ahead log's."""
-        files = (self.log_path, self.log_path.with_name(f"{self.log_path.name}-wal"))
-        return sum(file.stat().st_size for file in files if file.exists())
+    status_log: StatusLog
+    log_path: Path | None
+    """SQLite's file; None of another log."""
 
 
 Values = Iterable[tuple[tuple[str, ...], float]]
@@ -122,6 +119,18 @@ class Gauge(NamedTuple):
 
 def _one(value: Callable[[Observed], float]) -> Callable[[Observed], Values]:
     return lambda observed: [((), value(observed))]
+
+
+def _log_bytes(observed: Observed) -> Values:
+    """SQLite's file and, beside it, its write-ahead log's."""
+    if (path := observed.log_path) is not None:
+        files = (path, path.with_name(f"{path.name}-wal"))
+        yield (), sum(file.stat().st_size for file in files if file.exists())
+
+
+def _free_bytes(observed: Observed) -> Values:
+    if (path := observed.log_path) is not None:
+        yield (), shutil.disk_usage(path.parent).free
 
 
 def _backlogs(observed: Observed) -> Values:
@@ -152,11 +161,10 @@ GAUGES: Final = {
         lambda seen: [((each.name,), each.polls) for each in list(seen.pipelines)],
     ),
     "log_place": Gauge("Place of the newest event sent", (), _one(lambda seen: seen.hub.place)),
-    "log_size_bytes": Gauge("Size of the log's files", (), _one(lambda seen: seen.log_bytes)),
-    "log_free_bytes": Gauge(
-        "Room on the log's disk",
-        (),
-        _one(lambda seen: shutil.disk_usage(seen.log_path.parent).free),
+    "log_size_bytes": Gauge("Size of the SQLite log's files", (), _log_bytes),
+    "log_free_bytes": Gauge("Room on the SQLite log's disk", (), _free_bytes),
+    "log_away_seconds": Gauge(
+        "For how long the log has not answered", (), _one(lambda seen: seen.status_log.away_s)
     ),
     "keys": Gauge("Executions and instances in the view", (), _one(lambda s: len(s.hub.view))),
     "lag_seconds": Gauge(

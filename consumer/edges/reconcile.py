@@ -17,7 +17,7 @@ from consumer.edges.executions import Executions
 from consumer.edges.fleet import Fleet
 from consumer.hub import Hub
 from consumer.pipeline import Counts, Gate
-from consumer.ports import LogUnavailable, SourceUnavailable, StatusLog, Trimmed
+from consumer.ports import EpochEnded, LogUnavailable, SourceUnavailable, StatusLog, Trimmed
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ class Reconciler:
                     for entry in entries:
                         self._hear(entry)
                     self._place = entries[-1].place
-            except (LogUnavailable, Trimmed) as error:
+            except (EpochEnded, LogUnavailable, Trimmed) as error:
                 self._learned.complain("the log", error)
                 await asyncio.sleep(RETRY_S)
 

@@ -41,7 +41,6 @@ class Server:
         counts: Counts,
         door: Door,
         *,
-        epoch: str,
         heartbeat_s: float,
         mass: MassWriter | None = None,
     ) -> None:
@@ -49,7 +48,6 @@ class Server:
         self.site = site
         self.counts = counts
         self.door = door
-        self.epoch = epoch
         self.heartbeat_s = heartbeat_s
         self.mass = mass
         self.is_draining = False

@@ -15,6 +15,8 @@ import zlib
 from pathlib import Path
 from typing import Final
 
+from consumer.ports import LogUnusable
+
 log = logging.getLogger(__name__)
 
 NOTE_BYTES: Final = 64  # an epoch, a place and an inode: 8 + 19 + 20 characters and two spaces
@@ -94,10 +96,6 @@ UNION ALL SELECT 'the number of entries' FROM meta WHERE name = 'floor'
 LIMIT 1
 """
 _DAMAGE: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")  # the last: a table is missing
-
-
-class LogUnusable(Exception):
-    """The file cannot be used as a log. The operator must act."""
 
 
 class LogFile:

@@ -7,7 +7,7 @@ nothing is published before the commit. `synchronous=FULL` makes each commit sur
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
@@ -22,15 +22,12 @@ from consumer.edges.group_commit import GroupCommit, Work
 from consumer.edges.sqlite_draft import Draft, Known
 from consumer.edges.sqlite_file import (
     LogFile,
-    LogUnusable,
     checksum,
     connect,
     meta,
     set_meta,
 )
-from consumer.ports import LogUnavailable, Trimmed
-
-__all__ = ["LogUnusable", "SqliteLog"]
+from consumer.ports import LogUnavailable, StatusLog, Trimmed
 
 # From the newest to what is trimmed, by the place before each.
 _PLACES_OF_KEY: Final = """
@@ -57,6 +54,7 @@ class SqliteLog:
     """A `StatusLog`; see `consumer.ports` for what it promises."""
 
     epoch: str
+    away_s = 0.0  # a file answers, or refuses
 
     def __init__(
         self, path: Path, *, retention_s: float, retention_events: int, now_ms: Callable[[], int]
@@ -130,6 +128,10 @@ class SqliteLog:
                     yield fresh
         finally:
             self._feeds.discard(feed)
+
+    async def lead(self, work: Callable[[StatusLog], Awaitable[None]]) -> None:
+        """See `StatusLog.lead`: no other process has this file."""
+        await work(self)
 
     # The writer's side.
 

@@ -69,7 +69,7 @@ class Stream(asyncio.Protocol):
 
     def _begin(self, peer: Address, now: float) -> None:
         limits = self._server.door.limits
-        self.session = Session(self._server.epoch, limits)
+        self.session = Session(self._server.hub.epoch, limits)
         self._wire: Wire | None = None  # while it has nothing to do; half-open ones cost no more
         self._budget: Bucket | None = None  # of frames, where some of it is used up
         self._peer: Address | None = peer  # until it is admitted

@@ -219,6 +219,7 @@ class TracedLog:
         self.read = log.read
         self.history = log.history
         self.prune = log.prune
+        self.lead = log.lead
 
     @property
     def epoch(self) -> str:
@@ -229,6 +230,11 @@ class TracedLog:
     def head(self) -> int:
         """See `StatusLog.head`."""
         return self._log.head
+
+    @property
+    def away_s(self) -> float:
+        """See `StatusLog.away_s`."""
+        return self._log.away_s
 
     async def append(self, batch: Sequence[Event]) -> list[Verdict]:
         """See `StatusLog.append`."""

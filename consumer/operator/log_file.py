@@ -23,6 +23,8 @@ NEW_FILE: Final = "Move it away, with its -wal and -shm, to begin a new one: cli
 
 async def folder(scene: Scene) -> list[Finding]:
     """There, and ours to write."""
+    if scene.settings.log_path is None:
+        return []
     path = scene.settings.log_path.absolute().parent
     if path.exists() and not path.is_dir():
         another = f"Another {PREFIX}LOG."
@@ -48,7 +50,8 @@ async def folder(scene: Scene) -> list[Finding]:
 
 async def room(scene: Scene) -> list[Finding]:
     """Now, and for as many events as are to be kept."""
-    path = scene.settings.log_path
+    if (path := scene.settings.log_path) is None:
+        return []
     free = shutil.disk_usage(path.absolute().parent).free
     taken = path.stat().st_size if path.exists() else 0
     full = scene.settings.retention_events * ENTRY_BYTES
@@ -64,7 +67,8 @@ async def room(scene: Scene) -> list[Finding]:
 
 async def file(scene: Scene) -> list[Finding]:
     """Readable, whole, of a schema that we know, and with a head that is proven."""
-    path = scene.settings.log_path
+    if (path := scene.settings.log_path) is None:
+        return []
     if not path.exists():
         return [ok("the log is not there yet: the consumer will make it")]
     if path.is_dir():

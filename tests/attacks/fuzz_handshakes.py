@@ -196,7 +196,7 @@ async def _run(count: int, seed: int) -> Counter[str]:
     counts = Counts()
     hub = SilentHub()
     door = Door(LIMITS, counts, verifier=cast(Verifier, Tokens()))
-    server = Server(cast(Hub, hub), Site(None, list), counts, door, epoch="e", heartbeat_s=20.0)
+    server = Server(cast(Hub, hub), Site(None, list), counts, door, heartbeat_s=20.0)
     dice = random.Random(seed)
     failed: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context))

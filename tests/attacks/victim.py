@@ -108,9 +108,7 @@ async def serve(folder: Path, limits: Limits, rate: float, heartbeat_s: float) -
         hub = Hub(log, _now_ms, counts, probe)
         await hub.load()
         door = Door(limits, counts, verifier=Verifier(cast(Keyring, OneKey()), TERMS))
-        server = Server(
-            hub, Site(None, list), counts, door, epoch=log.epoch, heartbeat_s=heartbeat_s
-        )
+        server = Server(hub, Site(None, list), counts, door, heartbeat_s=heartbeat_s)
         port = await server.listen(HOST, 0)
 
         async def tell(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

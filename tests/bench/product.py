@@ -85,7 +85,6 @@ async def serve(folder: Path, heartbeat_s: float) -> None:
             Site(None, list),
             counts,
             Door(LIMITS, counts),
-            epoch=log.epoch,
             heartbeat_s=heartbeat_s,
             mass=mass,
         )

@@ -24,7 +24,7 @@ from consumer.edges import handshake
 from infra.local.models import Model
 from lambdas.watch_tokens import app as watch_tokens
 from tests.contract import trace
-from tests.contract.conftest import SqliteLogs
+from tests.contract.conftest import Logs
 from tests.core import examples
 from tests.core.examples import INSTANCE, step_body
 
@@ -77,7 +77,7 @@ def _ops(told: Any, documented: dict[str, Draft202012Validator]) -> list[str]:
 
 @pytest.mark.parametrize("path", trace.TRACES, ids=lambda path: path.stem)
 async def test_traces_speak_as_documented(
-    path: Path, logs: SqliteLogs, monkeypatch: pytest.MonkeyPatch
+    path: Path, logs: Logs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every message of a golden trace, either way, is the documented one of its op and no other."""
     frames: list[dict[str, Any]] = []

@@ -16,7 +16,7 @@ from consumer.core.events import Event
 from consumer.core.view import View
 from consumer.ports import StatusLog
 from tests.contract import history, trace
-from tests.contract.conftest import SqliteLogs
+from tests.contract.conftest import Logs
 from tests.contract.history import START_MS, Judge, histories
 
 EXAMPLES = 500 if os.environ.get("LONG") else 60
@@ -59,7 +59,7 @@ async def _all(log: StatusLog) -> list[Entry]:
 @many
 @given(said=histories(), dice=DICE)
 async def test_any_order_ends_in_the_same_statuses(
-    logs: SqliteLogs, said: list[Event], dice: random.Random
+    logs: Logs, said: list[Event], dice: random.Random
 ) -> None:
     """Each event is sent once, late if it is not the newest, and the newest of each key stands."""
     logs.renew()
@@ -117,7 +117,7 @@ def _check_view(newest: list[Entry], entries: list[Entry]) -> None:
 @many
 @given(said=histories(), dice=DICE)
 async def test_what_retention_forgot_never_comes_back(
-    logs: SqliteLogs, said: list[Event], dice: random.Random
+    logs: Logs, said: list[Event], dice: random.Random
 ) -> None:
     """With time going by and pruning at any moment, nothing is sent twice or after its time."""
     logs.renew()
@@ -148,7 +148,7 @@ async def test_what_retention_forgot_never_comes_back(
 @many
 @given(said=histories(), dice=DICE)
 async def test_batches_at_once_are_as_good_as_in_turn(
-    logs: SqliteLogs, said: list[Event], dice: random.Random
+    logs: Logs, said: list[Event], dice: random.Random
 ) -> None:
     """What several polls append side by side ends in the same statuses, each event sent once."""
     logs.renew()

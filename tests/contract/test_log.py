@@ -10,7 +10,7 @@ from consumer.core import events
 from consumer.core.statuses import Verdict
 from consumer.ports import StatusLog, Trimmed
 from tests.contract import trace
-from tests.contract.conftest import SqliteLogs
+from tests.contract.conftest import Logs
 from tests.core import examples
 
 NOW_MS = 1_767_225_700_000  # 2026-01-01T00:01:40Z: the examples' minute
@@ -29,7 +29,7 @@ async def _follow(log: StatusLog, after: int, upto: int) -> list[int]:
     raise AssertionError("the feed ended")
 
 
-async def test_the_feed_begins_at_any_cursor_and_misses_nothing(logs: SqliteLogs) -> None:
+async def test_the_feed_begins_at_any_cursor_and_misses_nothing(logs: Logs) -> None:
     """Followers that begin before, during and after appends get every entry once, in order."""
     log = await logs.open(now_ms)
     try:
@@ -46,7 +46,7 @@ async def test_the_feed_begins_at_any_cursor_and_misses_nothing(logs: SqliteLogs
         await logs.close(log)
 
 
-async def test_appends_at_once_are_each_answered(logs: SqliteLogs) -> None:
+async def test_appends_at_once_are_each_answered(logs: Logs) -> None:
     """Batches that are committed together keep their own verdicts."""
     log = await logs.open(now_ms)
     try:
@@ -60,7 +60,7 @@ async def test_appends_at_once_are_each_answered(logs: SqliteLogs) -> None:
 
 
 async def test_a_confirmation_that_nothing_delivers_again_is_not_remembered(
-    logs: SqliteLogs,
+    logs: Logs,
 ) -> None:
     """The reconciler's confirmations leave no trace; the queues', and what was sent, are known."""
     ec2 = examples.decode(examples.instance_change(state="running"))
@@ -82,7 +82,7 @@ async def test_a_confirmation_that_nothing_delivers_again_is_not_remembered(
         await logs.close(log)
 
 
-async def test_the_number_of_kept_entries_is_bounded(logs: SqliteLogs) -> None:
+async def test_the_number_of_kept_entries_is_bounded(logs: Logs) -> None:
     """Past the bound the oldest go; asking for them says so, and places go on rising."""
     log = await logs.open(now_ms)
     count = trace.RETENTION_EVENTS + 10
@@ -98,7 +98,7 @@ async def test_the_number_of_kept_entries_is_bounded(logs: SqliteLogs) -> None:
         await logs.close(log)
 
 
-async def test_the_newest_come_in_order_of_place(logs: SqliteLogs) -> None:
+async def test_the_newest_come_in_order_of_place(logs: Logs) -> None:
     """Whichever key was there first; a snapshot of all of them is not sorted again."""
     log = await logs.open(now_ms)
     try:
@@ -110,7 +110,7 @@ async def test_the_newest_come_in_order_of_place(logs: SqliteLogs) -> None:
         await logs.close(log)
 
 
-async def test_a_late_entry_tells_an_instance_that_was_only_confirmed(logs: SqliteLogs) -> None:
+async def test_a_late_entry_tells_an_instance_that_was_only_confirmed(logs: Logs) -> None:
     """What stands learns it from what was sent, in the log as in the view; not from more."""
     ended: dict[str, Any] = {"status": "SUCCEEDED", "stopDate": NOW_MS}
     silent = examples.decode(examples.execution_change(**ended, input=None))
@@ -126,7 +126,7 @@ async def test_a_late_entry_tells_an_instance_that_was_only_confirmed(logs: Sqli
         await logs.close(log)
 
 
-async def test_a_key_that_was_forgotten_begins_anew(logs: SqliteLogs) -> None:
+async def test_a_key_that_was_forgotten_begins_anew(logs: Logs) -> None:
     """Nothing that it was is remembered, in the process that forgot it either."""
     clock = [NOW_MS]
     log = await logs.open(lambda: clock[0])
@@ -142,7 +142,7 @@ async def test_a_key_that_was_forgotten_begins_anew(logs: SqliteLogs) -> None:
         await logs.close(log)
 
 
-async def test_a_history_ends_at_the_place_asked_for(logs: SqliteLogs) -> None:
+async def test_a_history_ends_at_the_place_asked_for(logs: Logs) -> None:
     """What a key's later entries say belongs to what follows a snapshot, not into it."""
     log = await logs.open(now_ms)
     try:
@@ -155,7 +155,7 @@ async def test_a_history_ends_at_the_place_asked_for(logs: SqliteLogs) -> None:
 
 
 @pytest.mark.parametrize("status", ["CHECKING", "SUCCEEDED"])
-async def test_what_was_seen_is_known_until_it_is_too_old(logs: SqliteLogs, status: str) -> None:
+async def test_what_was_seen_is_known_until_it_is_too_old(logs: Logs, status: str) -> None:
     """Retention ends for an event and for the memory of it in the same millisecond."""
     event = examples.step(1, status)
     clock = [events.milliseconds(event.time) + round(trace.RETENTION_S * 1000)]
@@ -171,7 +171,7 @@ async def test_what_was_seen_is_known_until_it_is_too_old(logs: SqliteLogs, stat
         await logs.close(log)
 
 
-async def test_an_event_from_the_future_grows_old_like_any_other(logs: SqliteLogs) -> None:
+async def test_an_event_from_the_future_grows_old_like_any_other(logs: Logs) -> None:
     """A clock that is wrong somewhere must not keep everything after it for ever."""
     clock = [NOW_MS]
     log = await logs.open(lambda: clock[0])
@@ -186,7 +186,7 @@ async def test_an_event_from_the_future_grows_old_like_any_other(logs: SqliteLog
         await logs.close(log)
 
 
-async def test_a_trimmed_log_goes_on_where_it_was(logs: SqliteLogs) -> None:
+async def test_a_trimmed_log_goes_on_where_it_was(logs: Logs) -> None:
     """With every entry gone, a reopened log still knows its head: no place is given twice."""
     clock = [NOW_MS]
     log = await logs.open(lambda: clock[0])

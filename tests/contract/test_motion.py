@@ -15,7 +15,7 @@ from consumer.core.messages import Subscribe
 from consumer.core.statuses import Verdict
 from consumer.hub import Hub
 from consumer.ports import LogUnavailable, StatusLog
-from tests.contract.conftest import SqliteLogs
+from tests.contract.conftest import Logs
 from tests.contract.test_log import now_ms
 from tests.contract.trace import RecordingClient
 from tests.core import examples
@@ -159,7 +159,7 @@ class SilentLog:
         raise LogUnavailable("no answer")
 
 
-async def test_loading_leaves_garbage_collection_on(logs: SqliteLogs) -> None:
+async def test_loading_leaves_garbage_collection_on(logs: Logs) -> None:
     """It pauses while a hub loads, and goes on whether or not that succeeds."""
     log = await logs.open(now_ms)
     await Hub(log, now_ms).load()
@@ -171,7 +171,7 @@ async def test_loading_leaves_garbage_collection_on(logs: SqliteLogs) -> None:
 
 
 @pytest.mark.parametrize("seed", range(60))
-async def test_clients_that_come_and_go_while_events_arrive(logs: SqliteLogs, seed: int) -> None:
+async def test_clients_that_come_and_go_while_events_arrive(logs: Logs, seed: int) -> None:
     """No interleaving loses an event, repeats one, or moves a cursor too far."""
     dice = random.Random(seed)
     log = await logs.open(now_ms)

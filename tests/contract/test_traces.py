@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.conftest import SqliteLogs
+from tests.contract.conftest import Logs
 from tests.contract.trace import TRACES, Player
 
 
 @pytest.mark.parametrize("trace", TRACES, ids=lambda path: path.stem)
-async def test_trace(trace: Path, logs: SqliteLogs) -> None:
+async def test_trace(trace: Path, logs: Logs) -> None:
     """Clients get exactly the frames that the trace says."""
     await Player(trace, logs.open, logs.close).play()
 

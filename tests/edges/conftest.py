@@ -114,7 +114,7 @@ async def serving(
         door = Door(limits or Limits(), service.counts, certificates=certificates, **policy)
         service.server = Server(
             service.hub, site, service.counts, door,
-            epoch=service.log.epoch, heartbeat_s=0.2, mass=mass,
+            heartbeat_s=0.2, mass=mass,
         )  # fmt: skip
         service.port = await service.server.listen("127.0.0.1", 0)
         closing.push_async_callback(service.server.drain)

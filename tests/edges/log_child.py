@@ -11,7 +11,7 @@ from consumer.edges.sqlite_log import SqliteLog
 OPENED = """
 import asyncio, os, resource, signal, sys
 from pathlib import Path
-from consumer.edges.sqlite_log import LogUnusable
+from consumer.ports import LogUnusable
 from consumer.ports import LogUnavailable
 from tests.core import examples
 from tests.edges.test_sqlite_log import make

@@ -96,7 +96,7 @@ def _server(heartbeat_s: float = PERIOD_S) -> Server:
     counts = Counts()
     hub = Hub(cast(StatusLog, SlowLog(random.Random(0))), lambda: 0, counts)
     limits = Limits(handshakes_per_s=1e9)
-    return Server(hub, Site(None, list), counts, Door(limits, counts), epoch="e",
+    return Server(hub, Site(None, list), counts, Door(limits, counts),
                   heartbeat_s=heartbeat_s)  # fmt: skip
 
 

@@ -85,7 +85,7 @@ class House:
                     verifier=cast(Verifier, self.verifier))  # fmt: skip
         hub = Hub(cast(StatusLog, self.log), lambda: 0, self.counts)
         site = Site(None, list)
-        self.server = Server(hub, site, self.counts, door, epoch="e", heartbeat_s=20)
+        self.server = Server(hub, site, self.counts, door, heartbeat_s=20)
 
     def connect(self, n: int) -> None:
         """Somebody comes."""

@@ -13,8 +13,8 @@ import pytest
 
 from consumer.core.statuses import Verdict
 from consumer.edges import sqlite_file
-from consumer.edges.sqlite_log import LogUnusable, SqliteLog
-from consumer.ports import LogUnavailable
+from consumer.edges.sqlite_log import SqliteLog
+from consumer.ports import LogUnavailable, LogUnusable
 from tests.core import examples
 from tests.edges.log_child import child, contents
 from tests.edges.test_sqlite_log import make

@@ -60,6 +60,7 @@ class Traffic:
             readiness=Readiness(self.gate, self.queues, patience_s=9, clock=lambda: 1.0),
             half_open=lambda: 2,
             loop=asyncio.get_running_loop(),
+            status_log=log,
             log_path=path,
         )
         self.metrics = Metrics(self.counts, self.timings, observed)

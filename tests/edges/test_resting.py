@@ -80,7 +80,7 @@ class Life:
         verifier = cast(Verifier, SlowVerifier())
         door = Door(limits, self.counts, verifier=None if is_free else verifier)
         hub = Hub(cast(StatusLog, self.log), lambda: 0, self.counts)
-        self.server = Server(hub, Site(None, list), self.counts, door, epoch="e", heartbeat_s=20)
+        self.server = Server(hub, Site(None, list), self.counts, door, heartbeat_s=20)
         self.socket = Recorder()
         self.viewer = self.socket.connection = Connection(self.server)
         self.viewer.connection_made(cast(asyncio.Transport, self.socket))

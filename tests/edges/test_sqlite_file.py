@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from consumer.core.statuses import Verdict
-from consumer.edges.sqlite_log import LogUnusable
-from consumer.ports import LogUnavailable
+from consumer.ports import LogUnavailable, LogUnusable
 from tests.core import examples
 from tests.edges.log_child import child, contents
 from tests.edges.test_sqlite_log import make

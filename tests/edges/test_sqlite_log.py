@@ -11,8 +11,8 @@ import pytest
 
 from consumer.core import events
 from consumer.core.statuses import Verdict
-from consumer.edges.sqlite_log import LogUnusable, SqliteLog
-from consumer.ports import LogUnavailable
+from consumer.edges.sqlite_log import SqliteLog
+from consumer.ports import LogUnavailable, LogUnusable
 from tests.core import examples
 
 

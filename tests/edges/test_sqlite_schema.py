@@ -9,7 +9,7 @@ import pytest
 from consumer.core import events
 from consumer.core.statuses import Verdict
 from consumer.edges.sqlite_file import SCHEMA_VERSION
-from consumer.edges.sqlite_log import LogUnusable
+from consumer.ports import LogUnusable
 from tests.core import examples
 from tests.edges.test_sqlite_log import make
 

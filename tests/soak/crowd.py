@@ -48,7 +48,7 @@ async def serve(path: Path, rate: float, count: int, pad: int) -> None:
         await hub.load()
         counts = Counts()
         door = Door(Limits(), counts)
-        server = Server(hub, Site(None, list), counts, door, epoch=log.epoch, heartbeat_s=1.0)
+        server = Server(hub, Site(None, list), counts, door, heartbeat_s=1.0)
         port = await server.listen(HOST, 0)
         print(json.dumps({"port": port}), flush=True)
         async with asyncio.TaskGroup() as tasks:

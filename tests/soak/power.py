@@ -20,9 +20,9 @@ from typing import Any, Final, NamedTuple
 
 from consumer.core.events import Event
 from consumer.core.statuses import Verdict
-from consumer.edges.sqlite_file import LogUnusable, meta
+from consumer.edges.sqlite_file import meta
 from consumer.edges.sqlite_log import SqliteLog
-from consumer.ports import LogUnavailable
+from consumer.ports import LogUnavailable, LogUnusable
 from tests.contract import history
 from tests.soak import power_load
 from tests.soak.outcome import Outcome

