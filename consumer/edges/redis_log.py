@@ -5,8 +5,8 @@ stores, publishes and trims (`redis_scripts/append.lua`). Everybody follows one 
 from a place in it, so a lost connection replays and does not lose.
 
 The server may lose what it has acknowledged. A head is proven by the lineage that the server had when
-it was written; each script looks at it, and where it is another, a new epoch begins.
-"""
+The server may lose what it has acknowledged. A head is proven by the lineage that the server had
+when it was written; each script looks at it, and where it is another, a new epoch begins.
 
 import asyncio
 import contextlib
@@ -84,7 +84,7 @@ class RedisLog:
     async def open(self) -> None:
         """Find the log, or begin it. Raises `LogUnusable`."""
         try:
-            await self._find_epoch()
+            self.head = await self._find_epoch()
         except LogUnavailable as error:
             await self._server.close()
             raise LogUnusable(str(error)) from error

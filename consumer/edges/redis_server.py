@@ -142,6 +142,10 @@ async def translated() -> AsyncIterator[None]:
         yield
     except (RedisError, OSError, TimeoutError) as error:
         raise LogUnavailable(f"Redis: {type(error).__name__}: {error}") from error
+    # The library waits by asyncio.wait_for, which before Python 3.12 may swallow a cancellation
+    # that comes together with the answer (https://github.com/python/cpython/issues/86296).
+    if (task := asyncio.current_task()) is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def token() -> str:

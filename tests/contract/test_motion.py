@@ -15,12 +15,14 @@ from consumer.core.messages import Subscribe
 from consumer.core.statuses import Verdict
 from consumer.hub import Hub
 from consumer.ports import LogUnavailable, StatusLog
+from tests import redis_processes
 from tests.contract.conftest import Logs
 from tests.contract.test_log import now_ms
 from tests.contract.trace import RecordingClient
 from tests.core import examples
 
 RUNS = 4
+SEEDS = {"sqlite": 60, **dict.fromkeys(redis_processes.BINARIES, 8)}
 PATTERNS = ["*", "machine:standard", f"instance:{examples.INSTANCE}", "execution:run-2"]
 
 
@@ -170,7 +172,11 @@ async def test_loading_leaves_garbage_collection_on(logs: Logs) -> None:
     await logs.close(log)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize(
+    ("logs", "seed"),
+    [(kind, seed) for kind, seeds in SEEDS.items() for seed in range(seeds)],
+    indirect=["logs"],
+)
 async def test_clients_that_come_and_go_while_events_arrive(logs: Logs, seed: int) -> None:
     """No interleaving loses an event, repeats one, or moves a cursor too far."""
     dice = random.Random(seed)

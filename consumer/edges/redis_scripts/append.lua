@@ -5,7 +5,7 @@
 --   follows:
 --   keys: key, revision, latest_ms, ended, standing ('': only judged by), payload ('': it stays)
 --   entries: number of the key, late, time_ms, payload
---   identities: identity, time_ms
+--   identities: identity, time_ms ('': not to be remembered)
 -- Answers: {'taken', head, revision}, {'epoch'}, {'fenced'}, or {'stale', keys, identities}: those
 --   that are no longer as the batch was judged by.
 local epoch, fence, keep, slack = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -62,7 +62,7 @@ for n = 1, keys do
 end
 for n = 1, identities do
   local first = of_identities + 2 * n - 1
-  redis.call('ZADD', SEEN, ARGV[first + 1], ARGV[first])
+  if ARGV[first + 1] ~= '' then redis.call('ZADD', SEEN, ARGV[first + 1], ARGV[first]) end
 end
 if entries > 0 then
   redis.call('HSET', META, 'head', head)
