@@ -4,9 +4,9 @@ A batch is judged here, by the rule that all logs share, and taken by one script
 stores, publishes and trims (`redis_scripts/append.lua`). Everybody follows one stream of entries
 from a place in it, so a lost connection replays and does not lose.
 
-The server may lose what it has acknowledged. A head is proven by the lineage that the server had when
 The server may lose what it has acknowledged. A head is proven by the lineage that the server had
 when it was written; each script looks at it, and where it is another, a new epoch begins.
+"""
 
 import asyncio
 import contextlib
