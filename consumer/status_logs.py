@@ -10,6 +10,7 @@ from consumer.settings import Settings
 
 if TYPE_CHECKING:
     from consumer.edges.redis_log import RedisLog
+    from consumer.edges.redis_server import RedisServer
 
 
 def now_ms() -> int:
@@ -27,20 +28,25 @@ def make(settings: Settings, clock_ms: Callable[[], int] = now_ms) -> "SqliteLog
             now_ms=clock_ms,
         )
     from consumer.edges.redis_log import RedisLog  # noqa: PLC0415  # 0.1 s, for those who want it
-    from consumer.edges.redis_server import RedisServer  # noqa: PLC0415
 
-    password = settings.log_password
-    server = RedisServer(
-        address(settings.log),
-        name=settings.log_name,
-        password=password.get_secret_value() if password else None,
-        ca=settings.log_ca,
-    )
     return RedisLog(
-        server,
+        redis_server(settings),
         retention_s=settings.retention_s,
         retention_events=settings.retention_events,
         now_ms=clock_ms,
         replicas=settings.log_replicas,
         wait_ms=round(settings.log_wait_s * 1000),
+    )
+
+
+def redis_server(settings: Settings) -> "RedisServer":
+    """The server that the settings name."""
+    from consumer.edges.redis_server import RedisServer  # noqa: PLC0415
+
+    password = settings.log_password
+    return RedisServer(
+        address(settings.log),
+        name=settings.log_name,
+        password=password.get_secret_value() if password else None,
+        ca=settings.log_ca,
     )

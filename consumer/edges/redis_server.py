@@ -8,11 +8,11 @@ import asyncio
 import hashlib
 import secrets
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
@@ -102,6 +102,18 @@ class RedisServer:
         async with self._room, translated():
             then: Any = await self._client.hscan(self.keys[3], cursor, count=count)
         return int(then[0]), then[1]
+
+    async def info(self) -> Mapping[str, Any]:
+        """What the server says of itself (INFO)."""
+        async with self._room, translated():
+            client = self._client
+            if isinstance(client, RedisCluster):
+                await client.initialize()
+                node = client.get_node_from_key(self.keys[0])
+                told = await client.info(target_nodes=node)
+            else:
+                told = await client.info()
+        return cast("Mapping[str, Any]", told)
 
     def _connect(self) -> Client:
         where = self._where

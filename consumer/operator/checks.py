@@ -2,7 +2,16 @@
 
 from typing import Final
 
-from consumer.operator import doors, log_file, machine, permissions, queues, reach, rules
+from consumer.operator import (
+    doors,
+    log_file,
+    log_server,
+    machine,
+    permissions,
+    queues,
+    reach,
+    rules,
+)
 from consumer.operator.doctor import Check
 
 ALL: Final[tuple[Check, ...]] = (
@@ -12,5 +21,6 @@ ALL: Final[tuple[Check, ...]] = (
     *queues.CHECKS,
     *rules.CHECKS,
     *log_file.CHECKS,
+    *log_server.CHECKS,
     *doors.CHECKS,
 )

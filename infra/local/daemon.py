@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -102,6 +104,14 @@ class Consumer:
         """kill -9."""
         if self._child is not None:
             await self._child.kill()
+
+    def pause(self) -> None:
+        """SIGSTOP: it stands still, whatever it was about to do."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """SIGCONT."""
+        os.kill(self.pid, signal.SIGCONT)
 
     def tail(self) -> str:
         return self._child.tail() if self._child else ""

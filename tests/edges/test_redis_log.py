@@ -1,7 +1,6 @@
 """The Redis log: many processes, lost answers, restarts, failovers, and who leads."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,12 +57,10 @@ class Place:
 
     def replica(self, number: int = 1) -> RedisProcess:
         """A replica of the server, in step with it."""
-        primary = ("--replicaof", "127.0.0.1", str(self.server.port), "--repl-diskless-sync", "yes",
-                   "--repl-diskless-sync-delay", "0")  # fmt: skip
+        primary = ("--replicaof", "127.0.0.1", str(self.server.port))
         replica = RedisProcess(self.binary, self.folder / f"replica-{number}", *primary)
         replica.start()
-        while "master_link_status:up" not in self.say("INFO", "replication", port=replica.port):
-            time.sleep(0.05)
+        replica.wait_for_primary()
         return replica
 
     def say(self, *words: str, port: int | None = None) -> str:

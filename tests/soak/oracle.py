@@ -38,17 +38,21 @@ class Entry(NamedTuple):
     payload: Frame
     late: bool
     patterns: tuple[str, ...]
+    epoch: str = ""
+    """In which it was appended, where a log has seen several."""
 
 
 @dataclass
 class Evidence:
-    """The log's file, read when its consumer is gone or at rest."""
+    """What a log has, read when its consumers are gone or at rest."""
 
     epoch: str
     entries: list[Entry]
     seen: frozenset[str]
     current: dict[str, str]
     head: int
+    epochs: Sequence[str] = ()
+    """All of them, the present one last."""
 
     @classmethod
     def read(cls, path: Path) -> "Evidence":
@@ -60,20 +64,30 @@ class Evidence:
                 raise sqlite3.DatabaseError(sound)
             meta = dict(connection.execute("SELECT name, value FROM meta"))
             rows = connection.execute("SELECT place, payload, late FROM entries ORDER BY place")
-            entries = [_entry(*row) for row in rows]
+            entries = [entry(*row) for row in rows]
             seen = connection.execute("SELECT identity FROM seen").fetchall()
             keys = connection.execute("SELECT key, payload FROM keys WHERE payload IS NOT NULL")
             current = {key: msgspec.json.decode(payload)["status"] for key, payload in keys}
         finally:
             connection.close()
         head = int(meta["head"])
-        return cls(meta["epoch"], entries, frozenset(one for (one,) in seen), current, head)
+        epoch = meta["epoch"]
+        seen_ids = frozenset(one for (one,) in seen)
+        return cls(epoch, entries, seen_ids, current, head, [epoch])
+
+    def has_survived(self, epoch: str) -> int:
+        """The place up to which nothing of an epoch was lost, as far as can be said."""
+        if epoch == self.epoch:
+            return self.head
+        later = self.epochs[self.epochs.index(epoch) + 1 :]
+        return min((one.place - 1 for one in self.entries if one.epoch in later), default=self.head)
 
 
-def _entry(place: int, payload: bytes, late: int) -> Entry:
+def entry(place: int, payload: bytes, late: int, epoch: str = "") -> Entry:
+    """An entry from what a log stores."""
     event = events.decode_stored(payload)
     told = msgspec.json.decode(payload)
-    return Entry(place, event, told, bool(late), watch.matching(event))
+    return Entry(place, event, told, bool(late), watch.matching(event), epoch)
 
 
 def judge_queue(
@@ -214,13 +228,17 @@ class _Witness:
         self._skips = 0  # announced on this connection and not yet found missing
         self._snapshot: list[Frame] = []
         self._expects_snapshot = False
+        self._is_new_epoch = False
+        self._epoch: str | None = None  # of the cursor that the client has now
 
     def arrives(self, since: str | None) -> None:
         """A new connection; it may name no other cursor than the last that it was given."""
         self._skips = 0
         self._snapshot = []
         self._expects_snapshot = since is None
-        self._told = None if since is None else self._place(since)
+        self._epoch, self._told = None, None
+        if since is not None:
+            self._epoch, self._told = self._read(since)
 
     def missing(self, upto: int) -> Sequence[Entry]:
         """What matches, up to a place, and was neither told nor skipped."""
@@ -231,13 +249,15 @@ class _Witness:
     def hears(self, frame: Frame) -> None:
         """One frame."""
         op = frame["op"]
+        if "cursor" in frame:
+            self._turns_to(self._read(frame["cursor"])[0], op)
         if op == "status":
             self._status(frame)
         elif op == "snapshot":
             self._hears_snapshot(frame)
         elif op == "gap":
             self._expects_snapshot = True
-            if not self._gaps_allowed:
+            if not self._gaps_allowed and not self._is_new_epoch:
                 self.problems.append("a gap, though the log has everything")
         elif op == "error":
             self.problems.append(f"an error: {frame['code']}")
@@ -247,8 +267,27 @@ class _Witness:
             if op == "skipped":
                 self._skips += frame["count"]
 
+    def _turns_to(self, epoch: str, op: str) -> None:
+        """A cursor of another epoch comes with a gap, or with the first snapshot."""
+        self._is_new_epoch = self._epoch is not None and epoch != self._epoch
+        if self._is_new_epoch and op != "gap":
+            self.problems.append(f"a {op} of another epoch, and no gap")
+        if self._is_new_epoch:
+            self._told = (
+                None  # what lies between is not promised, and the snapshot says what stands
+            )
+            self._skips = 0
+        self._epoch = epoch
+
+    def _is_lost(self, place: int) -> bool:
+        """Whether what stood there in the client's epoch did not survive it."""
+        return place > self._log.has_survived(str(self._epoch))
+
     def _status(self, frame: Frame) -> None:
         place = self._place(frame["cursor"])
+        if self._is_lost(place):
+            self._told = max(place, self._told or 0)
+            return
         entry = self._by_place.get(place)
         if entry is None:
             self.problems.append(f"place {place} does not match, or is not in the log")
@@ -281,6 +320,7 @@ class _Witness:
 
     def _between(self, after: int, upto: int) -> Sequence[Entry]:
         """What matches, in (after, upto]. Found by bisection: an hour has 150,000 entries."""
+        upto = min(upto, self._log.has_survived(str(self._epoch))) if self._epoch else upto
         first = bisect.bisect_right(self._matching, after, key=_place_of)
         return self._matching[first : bisect.bisect_right(self._matching, upto, key=_place_of)]
 
@@ -291,7 +331,7 @@ class _Witness:
         if frame["more"]:
             return
         place = self._place(frame["cursor"])
-        if _ids(self._snapshot) != _ids(self._standing(place)):
+        if not self._is_lost(place) and _ids(self._snapshot) != _ids(self._standing(place)):
             self.problems.append(f"the snapshot at {place} is not what stood then")
         self._snapshot = []
         self._expects_snapshot = False
@@ -306,10 +346,15 @@ class _Witness:
         return [entry.payload for entry in newest.values() if self._pattern in entry.patterns]
 
     def _place(self, cursor: str) -> int:
+        return self._read(cursor)[1]
+
+    def _read(self, cursor: str) -> tuple[str, int]:
+        """Its epoch and its place."""
         epoch, _, place = cursor.rpartition("-")
-        if epoch != self._log.epoch:
-            self.problems.append("a cursor of another epoch")
-        return int(place)
+        if epoch not in self._log.epochs:
+            self.problems.append("a cursor of no epoch that the log has had")
+            epoch = self._log.epoch
+        return epoch, int(place)
 
 
 def _place_of(entry: Entry) -> int:

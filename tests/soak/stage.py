@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -128,13 +128,19 @@ class Stage:
         self.folder = folder / name
         self.log_path = self.folder / "log" / "log.db"
         self._tasks: list[asyncio.Task[None]] = []
+        self.closing = AsyncExitStack()
 
     async def open(self, *, module: str = "consumer", **settings: str) -> None:
         """Make queues, proxy and the consumer, which is still to be started."""
         self.log_path.parent.mkdir(parents=True)
         await self.proxy.start()
+        self.closing.push_async_callback(self.proxy.stop)
         await self.status.create()
         await self.service.create()
+        self.consumer = self.make_consumer(self.folder / "consumer.log", module, settings)
+
+    def make_consumer(self, output: Path, module: str, settings: Mapping[str, str]) -> Consumer:
+        """One that takes from the queues, through the proxy."""
         environment = {
             **child_environment(self.proxy.endpoint, self.folder),
             "STATUSWIRE_QUEUE_URL": self.status.url,
@@ -152,21 +158,34 @@ class Stage:
             "STATUSWIRE_QUIET_S": "86400",
             **settings,
         }
-        self.consumer = Consumer(environment, self.folder / "consumer.log", module=module)
+        consumer = Consumer(environment, output, module=module)
+        self.closing.push_async_callback(consumer.kill)
+        return consumer
+
+    @property
+    def consumers(self) -> list[Consumer]:
+        """Those that run when nothing is the matter."""
+        return [self.consumer]
+
+    def websocket_url(self) -> str:
+        """Where a viewer connects next; it changes with each start."""
+        return self.consumer.websocket_url
+
+    async def evidence(self) -> Evidence:
+        """What the log has."""
+        return Evidence.read(self.log_path)
 
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.consumer.kill()
-        await self.proxy.stop()
+        await self.closing.aclose()
 
     def watch(self, patterns: Iterable[str], *, stay_s: float = 0.6) -> None:
         """Let viewers in, which come and go from now on."""
         for pattern in patterns:
             dice = random.Random(self.dice.random())
-            url = lambda: self.consumer.websocket_url  # noqa: E731 # it changes with each start
-            viewer = Viewer(url, pattern, dice, stay_s=stay_s)
+            viewer = Viewer(self.websocket_url, pattern, dice, stay_s=stay_s)
             self.viewers.append(viewer)
             self._tasks.append(asyncio.create_task(viewer.run()))
 
@@ -189,15 +208,17 @@ class Stage:
                 await self.look()
             for viewer in self.viewers:
                 viewer.settle()
-            end = f"-{Evidence.read(self.log_path).head}"
-            while not all((viewer.cursor or "").endswith(end) for viewer in self.viewers):
+            log = await self.evidence()
+            end = f"{log.epoch}-{log.head}"
+            while not all(viewer.cursor == end for viewer in self.viewers):
                 await self.look()
 
     async def look(self) -> None:
         """A moment later; raises where the consumer or a viewer has died meanwhile."""
         await asyncio.sleep(LOOK_S)
-        if self.consumer.exit_code is not None:
-            raise ConsumerError(f"the consumer ended ({self.consumer.exit_code})")
+        for consumer in self.consumers:
+            if consumer.exit_code is not None:
+                raise ConsumerError(f"a consumer ended ({consumer.exit_code})")
         for task in self._tasks:
             if task.done():
                 task.result()
@@ -219,8 +240,9 @@ class Stage:
         except TimeoutError:
             queued = await self.queued()
             outcome.object_to(AT_REST, [f"not so after {PATIENCE_S:.0f} s; {queued} queued"])
-        await self.consumer.stop()
-        log = Evidence.read(self.log_path)
+        for consumer in self.consumers:
+            await consumer.stop()
+        log = await self.evidence()
         dead = [*await self.status.dead_letters(), *await self.service.dead_letters()]
         fates, wrong = judge_queue(self.sent, dead, await self.queued(), log)
         outcome.object_to(ONE_FATE, wrong)

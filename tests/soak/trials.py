@@ -38,12 +38,14 @@ class Place:
         self._trials = 0
 
     @asynccontextmanager
-    async def stage(self, kind: str, seed: int, **settings: str) -> AsyncIterator[Stage]:
+    async def stage(
+        self, kind: str, seed: int, make: type[Stage] = Stage, **settings: str
+    ) -> AsyncIterator[Stage]:
         self._trials += 1
         name = f"{kind}-{seed}-{self._trials}"
-        stage = Stage(self._endpoint, self._sqs, self._folder, name, random.Random(seed))
-        await stage.open(**settings)
+        stage = make(self._endpoint, self._sqs, self._folder, name, random.Random(seed))
         try:
+            await stage.open(**settings)
             yield stage
         finally:
             await stage.close()
@@ -58,7 +60,7 @@ async def faults(place: Place, seed: int) -> Outcome:
         made = load.make(stage.dice, runs=40)
         await stage.consumer.start()
         stage.proxy.faulty = True
-        stage.watch(_patterns(stage.dice, made))
+        stage.watch(patterns(stage.dice, made))
         await stage.send(made.messages, pause_s=0.12)
         stage.proxy.faulty = False
         return await stage.judge(made.endings)
@@ -69,7 +71,7 @@ async def kills(place: Place, seed: int) -> Outcome:
     async with place.stage("kills", seed) as stage:
         made = load.make(stage.dice, runs=60)
         await stage.consumer.start()
-        stage.watch(_patterns(stage.dice, made))
+        stage.watch(patterns(stage.dice, made))
         sending = asyncio.create_task(stage.send(made.messages, pause_s=0.1))
         done = 0
         while done < KILLS:
@@ -102,7 +104,7 @@ async def full_disk(place: Place, seed: int) -> Outcome:
         made = load.make(stage.dice, runs=30, detail="x" * 3_000)
         async with Disk.under(stage.log_path.parent) as disk:
             await stage.consumer.start()
-            stage.watch(_patterns(stage.dice, made))
+            stage.watch(patterns(stage.dice, made))
             half = len(made.messages) // 2
             await stage.send(made.messages[:half], pause_s=0.02)
             disk.fill(stage.consumer)
@@ -134,7 +136,7 @@ async def _held_back(stage: Stage) -> int:
     return queued if refused else 0
 
 
-def _patterns(dice: random.Random, made: Load) -> list[str]:
+def patterns(dice: random.Random, made: Load) -> list[str]:
     """What the viewers watch."""
     return [
         *("*", "*", "machine:standard", "machine:express"),
