@@ -65,6 +65,7 @@ class Hub:
         self._tasks: dict[Client, asyncio.Task[None]] = {}
         self._line = Line()
         self._has_begun = asyncio.Event()
+        self._news: asyncio.Future[None] | None = None  # of who waits for a place to come
 
     @property
     def epoch(self) -> str:
@@ -109,6 +110,7 @@ class Hub:
             self._turn_to(client)
         self._has_begun.set()
         self._has_begun = asyncio.Event()
+        self._tell_of_news()
 
     def admit(self, client: Client) -> None:
         """Take a new client in."""
@@ -186,6 +188,12 @@ class Hub:
             self.tally.frames += written * len(batch.entries)
             self.tally.bytes += written * len(batch.frames)
         self._timings.sent(watched)
+        self._tell_of_news()
+
+    def _tell_of_news(self) -> None:
+        if self._news is not None:
+            self._news.set_result(None)
+            self._news = None
 
     def _attach(self, client: Client) -> None:
         client.session.is_live = True
@@ -257,11 +265,11 @@ class Hub:
     async def _resume(self, client: Client, command: Subscribe) -> int:
         """Send what matches after the cursor; returns the place after which all is told then."""
         session = client.session
-        since = place_in(self.epoch, command.since or "")
-        if since is None or since > session.place:
-            await self._gap(client, command.id, command.watch)
-            return session.place
         try:
+            since = await self._reached(client, command.since or "")
+            if since is None:
+                await self._gap(client, command.id, command.watch)
+                return session.place
             await self._replay(client, set(command.watch), since, session.place, again=False)
         except Trimmed:
             await self._catch_up(client)
@@ -270,6 +278,23 @@ class Hub:
         self._counts["resumes", ""] += 1
         client.write(messages.resumed(command.id, cursor(session.epoch, session.place)))
         return since
+
+    async def _reached(self, client: Client, since: str) -> int | None:
+        """The place that a cursor names, once the client is there; None where there is none.
+
+        Another process, which the client heard it from, may be ahead of this one.
+        """
+        session = client.session
+        place = place_in(session.epoch, since)
+        if place is None or place <= session.place:
+            return place
+        if not await self._log.read(place - 1, place):
+            return None
+        while self.place < place and session.epoch == self.epoch:
+            self._news = self._news or asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._news)
+        await self._catch_up(client)
+        return place_in(session.epoch, since)
 
     async def _catch_up(self, client: Client) -> None:
         """Send what matches up to where the hub is by now; ends without having awaited since."""

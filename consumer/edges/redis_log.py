@@ -281,10 +281,12 @@ class RedisLog:
                 f"the log has schema {schema.decode()}, this release reads {SCHEMA.decode()}; "
                 "start the release that wrote it, or choose another name for a new log"
             )
-        if is_new:
-            began = {"epoch": epoch.decode(), "head": head}
-            log.warning("a new epoch: nothing proves the log's head", extra=began)
         if epoch != self._present:
+            found = {"epoch": epoch.decode(), "head": head}
+            if is_new or self._present:
+                log.warning("a new epoch: nothing proves the log's head", extra=found)
+            else:
+                log.info("the log's epoch", extra=found)
             self._present = epoch
             self._knowledge.forget_everything()
         return int(head)

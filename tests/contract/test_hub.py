@@ -9,7 +9,7 @@ import pytest
 from consumer.core.entries import Entry
 from consumer.core.messages import Subscribe, Unsubscribe
 from consumer.hub import INTERNAL_ERROR, MAX_WRITE_BYTES, Hub
-from consumer.ports import LogUnavailable, Trimmed
+from consumer.ports import EpochEnded, LogUnavailable, Trimmed
 from tests.contract.trace import RecordingClient
 from tests.core import examples
 
@@ -19,10 +19,11 @@ NOW_MS = 1_767_225_600_000  # the second before the examples' first step
 class FakeLog:
     """A log of entries in memory. While closed it lets whoever reads wait."""
 
-    epoch = "e"
     head = 0
+    away_s = 0.0
 
     def __init__(self) -> None:
+        self.epoch = self.present = "e"
         self.entries: list[Entry] = []
         self.fails: Exception | None = None
         self.may_read = asyncio.Event()
@@ -33,18 +34,31 @@ class FakeLog:
         self.entries.append(entry)
         self._arrived.set()
 
+    def begin(self, epoch: str) -> None:
+        """A new epoch, of which nothing stands yet."""
+        self.present = epoch
+        self.entries = []
+        self._arrived.set()
+
     async def newest(self) -> tuple[int, list[Entry]]:
+        self.epoch = self.present
         return 0, []
 
     async def changes(self, after: int) -> AsyncIterator[list[Entry]]:
+        epoch = self.epoch
         while True:
+            if epoch != self.present:
+                raise EpochEnded
             yield self.entries[after:]
             after = len(self.entries)
             self._arrived.clear()
             await self._arrived.wait()
 
     async def read(self, after: int, upto: int) -> list[Entry]:
+        epoch = self.epoch
         await self._answer()
+        if epoch != self.present:
+            raise EpochEnded
         return self.entries[after:upto]
 
     async def history(self, key: str, upto: int) -> list[Entry]:
@@ -71,9 +85,8 @@ class Stage:
     async def arrive(self, *runs: str, detail: dict[str, str] | None = None) -> None:
         for run in runs:
             place = len(self.log.entries) + 1
-            self.log.arrive(
-                examples.entry(place, examples.step(place, run=run, detail=detail or {}))
-            )
+            event = examples.step(place, run=run, detail=detail or {})
+            self.log.arrive(examples.entry(place, event, epoch=self.log.present))
         await settle()
 
     async def ask(self, *requests: Subscribe | Unsubscribe) -> None:
@@ -214,6 +227,64 @@ async def test_a_gap_is_told_from_where_the_hub_is_by_then(stage: Stage) -> None
     assert stage.told() == [("gap", "e-2"), ("snapshot", "e-2")]
     await stage.arrive("run-3")
     assert stage.told()[2:] == [("status", "e-3")]
+
+
+async def test_a_cursor_ahead_of_this_process_is_waited_for(stage: Stage) -> None:
+    """Another process told it: the log has been there, so it is no gap, and nothing comes twice."""
+    await stage.arrive("run-1")
+    for place in (2, 3):
+        stage.log.entries.append(examples.entry(place, examples.step(place)))  # not heard of yet
+    await stage.ask(Subscribe(["*"], since="e-3"))
+    assert stage.told() == []
+    stage.log.arrive(examples.entry(4, examples.step(4)))
+    await settle()
+    assert stage.told() == [("status", "e-4"), ("resumed", "e-4")]
+
+
+async def test_a_cursor_of_a_place_that_no_process_reached_is_a_gap(stage: Stage) -> None:
+    """Nobody may wait for what may never come."""
+    await stage.arrive("run-1")
+    await stage.ask(Subscribe(["*"], since="e-2"))
+    assert stage.told() == [("gap", "e-1"), ("snapshot", "e-1")]
+
+
+async def test_a_new_epoch_ends_the_wait_for_a_place_of_the_old_one(stage: Stage) -> None:
+    """The client is told of the gap that it was."""
+    await stage.arrive("run-1")
+    stage.log.entries.append(examples.entry(2, examples.step(2)))
+    await stage.ask(Subscribe(["*"], since="e-2"))
+    del stage.log.entries[:]
+    stage.log.begin("f")
+    await settle()
+    assert stage.told() == [("gap", "f-0"), ("snapshot", "f-0")]
+
+
+async def test_a_new_epoch_interrupts_whatever_is_served(stage: Stage) -> None:
+    """What was read of the old one ends; then comes the gap, what stands, and the request."""
+    await stage.ask(Subscribe(["machine:express"], "0"))
+    await stage.arrive("run-1", "run-2")
+    stage.log.may_read.clear()
+    await stage.ask(Subscribe(["*"], "1", since="e-0"))
+    stage.log.begin("f")
+    await settle()
+    stage.log.may_read.set()
+    await settle()
+    assert stage.told() == [
+        ("snapshot", "e-0"), ("gap", "f-0"), ("snapshot", "f-0"),
+        ("gap", "f-0"), ("snapshot", "f-0"),
+    ]  # fmt: skip
+    assert [frame.get("id") for frame in stage.client.frames[1:]] == [None, None, "1", "1"]
+    await stage.arrive("run-3")
+    assert stage.told()[-1] == ("status", "f-1")
+
+
+async def test_heartbeats_say_how_long_the_log_is_away(stage: Stage) -> None:
+    """And nothing of it while it answers."""
+    await stage.ask(Subscribe(["*"]))
+    stage.hub.beat([stage.client])
+    stage.log.away_s = 1.5
+    stage.hub.beat([stage.client])
+    assert [frame.get("away_ms") for frame in stage.client.frames[1:]] == [None, 1500]
 
 
 async def test_a_client_that_the_log_has_overtaken_is_told_of_a_gap(stage: Stage) -> None:

@@ -95,8 +95,8 @@ def step(seq: int = 1, status: str = "CHECKING", run: str = "run-1", **changes: 
     return decode(body)
 
 
-def entry(place: int, event: Event, *, late: bool = False) -> Entry:
-    return entries.committed("e", place, event, events.encode(event), late=late)
+def entry(place: int, event: Event, *, late: bool = False, epoch: str = "e") -> Entry:
+    return entries.committed(epoch, place, event, events.encode(event), late=late)
 
 
 def message(frame: bytes) -> Any:

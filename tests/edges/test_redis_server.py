@@ -91,7 +91,7 @@ async def use(log: RedisLog) -> None:
     async with asyncio.timeout(10):
         follower = log.changes(1)
         assert [entry.place for entry in await anext(follower)] == [2]
-        later = asyncio.create_task(anext(follower))  # type: ignore[arg-type]
+        later = asyncio.ensure_future(anext(follower))
         assert await log.append([examples.step(3)]) == [Verdict.APPENDED]
         assert [entry.place for entry in await later] == [3]
     await log.prune()

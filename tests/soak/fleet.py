@@ -71,14 +71,14 @@ class FleetStage(Stage):
             await client.aclose()
 
     def _epochs(self) -> list[str]:
-        """All that were begun, in turn, as the consumers say."""
+        """All that there were, in turn, as the consumers say that they found them."""
         began = []
         for consumer in self._fleet:
             for line in consumer.output.read_bytes().splitlines():
-                if b'"a new epoch' in line:
+                if b'"epoch"' in line:
                     said = json.loads(line)
                     began.append((said["time"], said["epoch"]))
-        return [epoch for _, epoch in sorted(began)]
+        return list(dict.fromkeys(epoch for _, epoch in sorted(began)))
 
     # What may happen.
 

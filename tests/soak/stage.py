@@ -238,8 +238,11 @@ class Stage:
         except ConsumerError as died:
             outcome.object_to(AT_REST, [str(died)])
         except TimeoutError:
-            queued = await self.queued()
-            outcome.object_to(AT_REST, [f"not so after {PATIENCE_S:.0f} s; {queued} queued"])
+            queued, log = await self.queued(), await self.evidence()
+            told = f"{queued} queued, clients at {[viewer.cursor for viewer in self.viewers]}"
+            ends = f"the log at {log.epoch}-{log.head}"
+            outcome.object_to(AT_REST, [f"not so after {PATIENCE_S:.0f} s: {told}, {ends}"])
+            outcome.object_to(AT_REST, [consumer.tail()[-1500:] for consumer in self.consumers])
         for consumer in self.consumers:
             await consumer.stop()
         log = await self.evidence()
