@@ -208,10 +208,13 @@ class Stage:
                 await self.look()
             for viewer in self.viewers:
                 viewer.settle()
-            log = await self.evidence()
-            end = f"{log.epoch}-{log.head}"
-            while not all(viewer.cursor == end for viewer in self.viewers):
+            while not await self._all_told():
                 await self.look()
+
+    async def _all_told(self) -> bool:
+        """Whether every viewer is where the log is by now."""
+        log = await self.evidence()
+        return all(viewer.cursor == f"{log.epoch}-{log.head}" for viewer in self.viewers)
 
     async def look(self) -> None:
         """A moment later; raises where the consumer or a viewer has died meanwhile."""
