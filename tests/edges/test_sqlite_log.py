@@ -124,6 +124,16 @@ async def test_damage_in_an_open_log_is_not_served(log: SqliteLog) -> None:
         await log.read(0, 1)
 
 
+async def test_damage_is_not_written_over(log: SqliteLog) -> None:
+    """A checksum goes with what it was made of: of a damaged row none is made that would fit."""
+    await log.append([examples.step(2)])
+    log._connection.execute("UPDATE keys SET payload = CAST(payload || ' ' AS BLOB)")
+    log._draft.forget([examples.step(2).key])
+    await log.append([examples.step(1)])  # late: the row is written again, its newest the same
+    with pytest.raises(LogUnavailable, match="damaged"):
+        await log.newest()
+
+
 async def test_an_epoch_needs_no_entry_to_last(tmp_path: Path) -> None:
     """Clients are given cursors of an empty log too."""
     epochs = set()

@@ -73,7 +73,7 @@ class Evidence:
 def _entry(place: int, payload: bytes, late: int) -> Entry:
     event = events.decode_stored(payload)
     told = msgspec.json.decode(payload)
-    return Entry(place, event, told, bool(late), watch.matching(event))
+    return Entry(place, event, told, bool(late), watch.matching(event, event.key))
 
 
 def judge_queue(
