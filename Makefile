@@ -15,7 +15,7 @@ PY := .venv/bin/python
 NPM := .venv/bin/npm --silent --ignore-scripts --omit-lockfile-registry-resolved \
 	--no-audit --no-fund --no-update-notifier --cache $(CURDIR)/.local/npm
 
-.PHONY: help demo test test-long soak attacks bench lint format openapi lock clean
+.PHONY: help demo test test-long soak breaks attacks bench lint format openapi lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -34,6 +34,9 @@ test-long: test ## All tests, with more examples and the real Apache Velocity
 soak: $(PRODUCT) $(TOOLS) ## Every promise under every trouble: a report (SEED=, RUNS=, ONLY=, MINUTES=)
 	$(PY) -m tests.soak $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS)) \
 		$(if $(ONLY),--only $(ONLY)) $(if $(MINUTES),--minutes $(MINUTES))
+
+breaks: $(PRODUCT) ## Break the product, one thing at a time: which tests notice (ONLY=, WRITE=1: into docs/)
+	$(PY) -m tests.breaks --jobs $(JOBS) $(if $(ONLY),--only "$(ONLY)") $(if $(WRITE),--write)
 
 attacks: $(PRODUCT) $(TOOLS) ## Attack a server, measure what others notice, and fuzz (FUZZ=, WRITE=1)
 	$(PY) -m tests.attacks $(if $(WRITE),--write)

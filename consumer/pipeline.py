@@ -183,10 +183,10 @@ class Pipeline:
         return True
 
     def _count(self, batch: Sequence[Event], verdicts: Sequence[Verdict], took_s: float) -> None:
-        for verdict in verdicts:
-            self._counts["events", verdict] += 1
+        for verdict, events_ in Counter(verdicts).items():
+            self._counts["events", verdict] += events_
         told = zip(batch, verdicts, strict=True)
-        self._timings.appended((event for event, verdict in told if verdict.is_sent), took_s)
+        self._timings.appended([event for event, verdict in told if verdict.is_sent], took_s)
 
     async def _pause(self, failures: int) -> None:
         try:

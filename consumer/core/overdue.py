@@ -8,6 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from consumer.core.entries import Entry
 from consumer.core.events import EXECUTION_ENDINGS, Event
 
 # An Express run is over after 25 s; what it sent at the very end shows in SQS' counts a minute
@@ -32,15 +33,16 @@ class Overdue:
         self._quiet_s = quiet_s
         self._silences: dict[str, Silence] = {}
 
-    def hear(self, event: Event, now_s: float, *, late: bool) -> None:
+    def hear(self, entry: Entry, now_s: float) -> None:
         """Take note of what the log appended; a late event breaks a silence and changes nothing."""
-        if late:
-            if silence := self._silences.get(event.key):
+        event = entry.event
+        if entry.late:
+            if silence := self._silences.get(entry.key):
                 silence.since_s = now_s
         elif event.terminal or event.status in EXECUTION_ENDINGS:
-            self._silences.pop(event.key, None)
+            self._silences.pop(entry.key, None)
         else:
-            self._silences[event.key] = Silence(event, now_s, self._bound_s(event))
+            self._silences[entry.key] = Silence(event, now_s, self._bound_s(event))
 
     def due(self, now_s: float) -> list[Event]:
         """The newest event of each that has been silent for too long, the longest first."""

@@ -161,8 +161,8 @@ class Session:
             return
         if self._outbox is None:
             self._outbox = Outbox(self._limits)
-        for entry in batch.entries:
-            self._outbox.put(entry)
+        for entry, frame in zip(batch.entries, batch.each, strict=True):
+            self._outbox.put(entry, frame)
 
     def _take(self) -> bytes:
         """Everything that waits."""
@@ -208,16 +208,20 @@ def _bytes_of(request: Subscribe | Unsubscribe) -> int:
     return len(since) + sum(_STRING_BYTES + len(pattern) for pattern in request.watch)
 
 
+Waiting = tuple[Entry, bytes]
+"""An entry and its frame: one for all whom it waits for."""
+
+
 class Outbox:
     """Entries that wait for one client, in order of place; conflated past its bound."""
 
-    __slots__ = ("_entries", "_first_place", "_limits", "_newest", "_skipped", "size_bytes")
+    __slots__ = ("_first_place", "_limits", "_newest", "_skipped", "_waiting", "size_bytes")
 
     def __init__(self, limits: Limits) -> None:
         self.size_bytes = 0
         self._limits = limits
-        self._entries: list[Entry] = []
-        self._newest: dict[str, Entry] | None = None  # once conflated: by key, in order of place
+        self._waiting: list[Waiting] = []
+        self._newest: dict[str, Waiting] | None = None  # once conflated: by key, in order of place
         self._skipped = 0
         self._first_place = 0
 
@@ -226,34 +230,33 @@ class Outbox:
         """Whether only the newest per key is kept, until it is emptied."""
         return self._newest is not None
 
-    def put(self, entry: Entry) -> None:
+    def put(self, entry: Entry, frame: bytes) -> None:
         """Add an entry, whose place is above all that wait."""
         self._first_place = self._first_place or entry.place
         if self._newest is not None:
-            self._conflate(entry, self._newest)
+            self._conflate(entry, frame, self._newest)
             return
-        self._entries.append(entry)
-        self.size_bytes += len(entry.frame)
+        self._waiting.append((entry, frame))
+        self.size_bytes += len(frame)
         limits = self._limits
-        if len(self._entries) > limits.outbox_events or self.size_bytes > limits.outbox_bytes:
-            waiting, self._entries, self.size_bytes = self._entries, [], 0
+        if len(self._waiting) > limits.outbox_events or self.size_bytes > limits.outbox_bytes:
+            waiting, self._waiting, self.size_bytes = self._waiting, [], 0
             self._newest = {}
             for each in waiting:
-                self._conflate(each, self._newest)
+                self._conflate(*each, self._newest)
 
     def content(self) -> tuple[list[bytes], int, int]:
         """The frames that wait, how many entries were skipped, the place of the first of all."""
-        kept = self._entries if self._newest is None else self._newest.values()
-        frames = [entry.frame for entry in kept]
-        return frames, self._skipped, self._first_place
+        kept = self._waiting if self._newest is None else self._newest.values()
+        return [frame for _, frame in kept], self._skipped, self._first_place
 
-    def _conflate(self, entry: Entry, newest: dict[str, Entry]) -> None:
+    def _conflate(self, entry: Entry, frame: bytes, newest: dict[str, Waiting]) -> None:
         if entry.late:  # not the newest of its key, whatever waits
             self._skipped += 1
             return
         older = newest.pop(entry.key, None)
         if older is not None:
             self._skipped += 1
-            self.size_bytes -= len(older.frame)
-        newest[entry.key] = entry
-        self.size_bytes += len(entry.frame)
+            self.size_bytes -= len(older[1])
+        newest[entry.key] = entry, frame
+        self.size_bytes += len(frame)

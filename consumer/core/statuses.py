@@ -31,7 +31,12 @@ class Verdict(StrEnum):
     @property
     def is_sent(self) -> bool:
         """Whether the event entered the log, and so goes out to clients."""
-        return self in (Verdict.APPENDED, Verdict.LATE)
+        return self in _SENT
+
+
+# Looked up once: on Python 3.11 each `Verdict.LATE` takes 0.2 µs, and judging took five of them.
+APPENDED, LATE, CONFIRMATION, REPEAT, EXPIRED = Verdict
+_SENT: Final = frozenset({APPENDED, LATE})
 
 
 class Standing(Struct, frozen=True, gc=False):
@@ -75,25 +80,25 @@ def judge(event: Event, current: Standing | None) -> tuple[Verdict, Standing]:
     place = order(event)
     step = event.step
     if current is None:
-        first_steps = () if step is None else _joined((), *step)
+        first_steps = () if step is None else ((step[0], step[1], step[1]),)
         told = Standing(event.status, event.error, place, event.instance_id, first_steps)
-        return Verdict.APPENDED, told
+        return APPENDED, told
     steps = current.steps
     if step is not None:
-        if _has(steps, *step):
-            return Verdict.REPEAT, current
-        steps = _joined(steps, *step)
+        if (joined := _with(steps, *step)) is None:
+            return REPEAT, current
+        steps = joined
     newest = place > current.order
     first, second = (event, current) if newest else (current, event)
     instance_id = first.instance_id or second.instance_id
     if _confirms(event, current):
         last = max(place, current.order)
         raised = Standing(current.status, current.error, last, instance_id, steps)
-        return Verdict.CONFIRMATION, raised
+        return CONFIRMATION, raised
     if newest:
-        return Verdict.APPENDED, Standing(event.status, event.error, place, instance_id, steps)
+        return APPENDED, Standing(event.status, event.error, place, instance_id, steps)
     as_it_was = Standing(current.status, current.error, current.order, instance_id, steps)
-    return Verdict.LATE, as_it_was
+    return LATE, as_it_was
 
 
 def complete(event: Event, standing: Standing) -> Event:
@@ -126,18 +131,18 @@ def _confirms(event: Event, current: Standing) -> bool:
     )
 
 
-def _has(steps: Steps, redrive: int, seq: int) -> bool:
-    return any(drive == redrive and first <= seq <= last for drive, first, last in steps)
-
-
-def _joined(steps: Steps, redrive: int, seq: int) -> Steps:
-    """With one more step, in one with its neighbours."""
+def _with(steps: Steps, redrive: int, seq: int) -> Steps | None:
+    """With one more step, in one with its neighbours; None where it is among them."""
     first = last = seq
     others = []
     for each in steps:
         drive, begin, end = each
-        if drive == redrive and begin - 1 <= seq <= end + 1:
-            first, last = min(first, begin), max(last, end)
-        else:
+        if drive != redrive or seq < begin - 1 or seq > end + 1:
             others.append(each)
+        elif seq < begin:
+            last = end
+        elif seq > end:
+            first = begin
+        else:
+            return None
     return (*others, (redrive, first, last))

@@ -6,12 +6,13 @@ clients. Pure: no I/O, clock or logging.
 
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, get_args
 
-from consumer.core.events import INSTANCE_ID, Event
+from consumer.core.events import INSTANCE_ID, Event, Machine
 
 MAX_PATTERN_CHARS: Final = 512
 _NAME: Final = re.compile(r"[^\s:]{1,80}")
+_OF_MACHINE: Final = {machine: f"machine:{machine}" for machine in get_args(Machine)}
 _EXECUTION_ARN: Final = re.compile(
     r"arn:aws[a-z-]*:states:[a-z0-9-]+:[0-9]{12}:(?:execution|express):[^\s:]+:\S+"
 )
@@ -36,14 +37,14 @@ def check(pattern: str) -> str:
     )
 
 
-def matching(event: Event) -> tuple[str, ...]:
-    """Every pattern that an event matches."""
-    patterns = ["*"]
-    if event.instance_id is not None:
-        patterns.append(f"instance:{event.instance_id}")
-    if (run := event.execution) is not None:
-        patterns += (f"execution:{run.arn}", f"execution:{run.name}", f"machine:{run.machine}")
-    return tuple(patterns)
+def matching(event: Event, key: str) -> tuple[str, ...]:
+    """Every pattern that an event matches; its key is one of them, and the same string."""
+    if (run := event.execution) is None:
+        return ("*", key)
+    of_run = (key, f"execution:{run.name}", _OF_MACHINE[run.machine])
+    if event.instance_id is None:
+        return ("*", *of_run)
+    return ("*", f"instance:{event.instance_id}", *of_run)
 
 
 def single_executions(patterns: Iterable[str]) -> frozenset[str]:

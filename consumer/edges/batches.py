@@ -1,7 +1,6 @@
 """Items sent ten at a time: what SQS' batch calls have in common."""
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, TypeVar
 
@@ -25,21 +24,26 @@ class Batches(Generic[T]):
 
     def __init__(self, send: Send[T]) -> None:
         self._send = send
-        self._waiting: deque[T] = deque()
-        self._room = asyncio.Semaphore(MAX_PENDING)
+        self._waiting: list[T] = []
+        self._pending = 0
+        self._freed = asyncio.Event()
         self._calls: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     async def put(self, items: Sequence[T]) -> None:
         """Take items over; waits while too many are pending."""
-        for item in items:
-            await self._room.acquire()
-            self._waiting.append(item)
+        for start in range(0, len(items), MAX_BATCH):
+            some = items[start : start + MAX_BATCH]
+            while self._pending + len(some) > MAX_PENDING:
+                self._freed.clear()
+                await self._freed.wait()
+            self._pending += len(some)
+            self._waiting += some
             if len(self._waiting) >= MAX_BATCH:
-                self._flush()
+                self._send_first()
         if not self._calls:
             self._flush()
-        elif self._timer is None:
+        elif self._waiting and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(LINGER_S, self._flush)
 
     async def close(self, timeout_s: float) -> None:
@@ -56,10 +60,14 @@ class Batches(Generic[T]):
             self._timer.cancel()
             self._timer = None
         while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
-            call = asyncio.create_task(self._deliver(batch))
-            self._calls.add(call)
-            call.add_done_callback(self._calls.discard)
+            self._send_first()
+
+    def _send_first(self) -> None:
+        """As many as one call takes."""
+        batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+        call = asyncio.create_task(self._deliver(batch))
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
 
     async def _deliver(self, batch: Sequence[T]) -> None:
         pending, failures = len(batch), 0
@@ -68,5 +76,5 @@ class Batches(Generic[T]):
                 await asyncio.sleep(RETRY_S[min(failures, len(RETRY_S) - 1)])
                 failures += 1
         finally:
-            for _ in range(pending):
-                self._room.release()
+            self._pending -= pending
+            self._freed.set()

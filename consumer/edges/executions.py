@@ -33,7 +33,7 @@ class Executions:
 
     def hear(self, entry: Entry) -> None:
         """Take note of an entry of the log."""
-        self._overdue.hear(entry.event, self._clock(), late=entry.late)
+        self._overdue.hear(entry, self._clock())
 
     def silent(self) -> list[Event]:
         """The newest event of each that has been silent for too long."""

@@ -79,6 +79,8 @@ class Fleet:
         would hold executions up, and reach the dead letters in the end. Nothing lasting is lost by
         it, since EC2 is asked for those instances' states as soon as it answers.
         """
+        if all(one.execution is not None for one in batch):  # those are the stack's own
+            return list(batch)
         unknown = {one.instance_id for one in batch if one.instance_id and self._is_unknown(one)}
         if unknown:
             await self._learn(unknown)

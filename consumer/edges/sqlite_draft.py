@@ -16,6 +16,7 @@ from consumer.core.statuses import Standing
 from consumer.edges.sqlite_file import checksum
 
 MAX_KNOWN: Final = 20_000  # × ~1.5 kB (standing, payload) = 30 MB; others are read when told of
+_ENCODER: Final = msgspec.json.Encoder()
 _STANDING: Final = msgspec.json.Decoder(Standing)
 
 
@@ -32,6 +33,8 @@ class Known(Struct, frozen=True, gc=False):
     """The latest time that any of them told."""
     ended: bool
     payload: bytes
+    crc: int
+    """Of its newest entry: made once, and not anew of what was read, or damage would be lost."""
 
 
 class Draft:
@@ -66,15 +69,15 @@ class Draft:
             return drafted
         if (known := self._known.pop(key, None)) is None:
             row = self._connection.execute(
-                "SELECT id, standing, place, last, latest_ms, ended, payload FROM keys"
+                "SELECT id, standing, place, last, latest_ms, ended, payload, crc FROM keys"
                 " WHERE key = ?",
                 (key,),
             ).fetchone()
             if row is None:
                 return None
-            id_, standing, place, last, latest_ms, ended, payload = row
+            id_, standing, place, last, latest_ms, ended, payload, crc = row
             known = Known(
-                id_, _STANDING.decode(standing), place, last, latest_ms, bool(ended), payload
+                id_, _STANDING.decode(standing), place, last, latest_ms, bool(ended), payload, crc
             )
         self._known[key] = known
         return known
@@ -88,13 +91,14 @@ class Draft:
         self._last_id += 1
         return self._last_id
 
-    def append(self, entry: Entry, previous: int, aged_from_ms: int) -> None:
-        """An entry, and the place of the one before it of its key."""
+    def append(self, entry: Entry, previous: int, aged_from_ms: int) -> int:
+        """An entry, and the place of the one before it of its key. Returns its checksum."""
         crc = checksum(entry.place, entry.late, entry.payload)
         self._entries.append(
             (entry.place, previous, int(entry.late), aged_from_ms, entry.payload, crc)
         )
         self.head = entry.place
+        return crc
 
     def write(self) -> None:
         """Write all of it, within the transaction."""
@@ -147,11 +151,11 @@ def _row(key: str, known: Known) -> tuple[object, ...]:
     return (
         known.id,
         key,
-        msgspec.json.encode(known.standing),
+        _ENCODER.encode(known.standing),
         known.place,
         known.last,
         known.latest_ms,
         int(known.ended),
         known.payload,
-        checksum(known.place, 0, known.payload),
+        known.crc,
     )

@@ -17,7 +17,7 @@ import msgspec
 from consumer.core import entries, events, statuses
 from consumer.core.entries import Entry
 from consumer.core.events import Event
-from consumer.core.statuses import Standing, Verdict
+from consumer.core.statuses import EXPIRED, LATE, REPEAT, Standing, Verdict
 from consumer.edges.group_commit import GroupCommit, Work
 from consumer.edges.sqlite_draft import Draft, Known
 from consumer.edges.sqlite_file import (
@@ -142,7 +142,7 @@ class SqliteLog:
         for event in batch:
             time_ms = events.milliseconds(event.time)
             if time_ms < now_ms - self._retention_ms:
-                commit.result.append(Verdict.EXPIRED)
+                commit.result.append(EXPIRED)
                 continue
             # Of an event from the future, only our own clock can say when it grows old.
             commit.result.append(self._judge(event, time_ms, min(time_ms, now_ms), commit.entries))
@@ -152,43 +152,47 @@ class SqliteLog:
         self, event: Event, time_ms: int, aged_from_ms: int, appended: list[Entry]
     ) -> Verdict:
         """What becomes of an event; drafts it, and its key's standing."""
-        draft, key = self._draft, event.key
-        if event.step is None and draft.has_seen(event.identity):
-            return Verdict.REPEAT
+        draft, key, is_step = self._draft, event.key, event.step is not None
+        if not is_step and draft.has_seen(event.identity):
+            return REPEAT
         known = draft.find(key)
         verdict, standing = statuses.judge(event, known.standing if known else None)
-        if verdict is Verdict.REPEAT:
+        if verdict is REPEAT:
             return verdict
         # A sweep of 2,000 instances every 300 s would leave 576,000 rows a day.
-        if event.step is None and (verdict.is_sent or event.source != "reconcile"):
+        is_sent = verdict.is_sent
+        if not is_step and (is_sent or event.source != "reconcile"):
             draft.see(event.identity, aged_from_ms)
-        if verdict.is_sent:
+        if is_sent:
             told = statuses.complete(event, standing)
-            late = verdict is Verdict.LATE
+            late = verdict is LATE
             entry = entries.committed(
                 self.epoch, draft.head + 1, told, events.encode(told), late=late
             )
-            draft.append(entry, known.last if known else 0, aged_from_ms)
+            crc = draft.append(entry, known.last if known else 0, aged_from_ms)
             appended.append(entry)
-            draft.put(key, self._after(entry, known, standing, time_ms))
+            draft.put(key, self._after(entry, crc, known, standing, time_ms))
         elif known is not None and standing != known.standing:
             draft.put(key, msgspec.structs.replace(known, standing=standing))
         return verdict
 
-    def _after(self, entry: Entry, known: Known | None, standing: Standing, time_ms: int) -> Known:
-        """How a key stands with one more entry."""
+    def _after(
+        self, entry: Entry, crc: int, known: Known | None, standing: Standing, time_ms: int
+    ) -> Known:
+        """How a key stands with one more entry, whose checksum is `crc`."""
         place, payload, ended = entry.place, entry.payload, entry.event.terminal
         if known is None:
-            return Known(self._draft.new_id(), standing, place, place, time_ms, ended, payload)
+            return Known(self._draft.new_id(), standing, place, place, time_ms, ended, payload, crc)
         latest_ms = max(time_ms, known.latest_ms)
         if entry.late:
-            place, payload, ended = known.place, known.payload, known.ended
+            place, payload, crc, ended = known.place, known.payload, known.crc, known.ended
             # Whether or not the standing knew the instance (a confirmation may have told it), what
             # stands has none: then the late entry tells it, as it does to the view.
             if _NO_INSTANCE in payload:
                 newest = entries.stored(self.epoch, place, payload, late=False)
                 payload = newest.told_by(entry).payload
-        return Known(known.id, standing, place, entry.place, latest_ms, ended, payload)
+                crc = checksum(place, 0, payload)
+        return Known(known.id, standing, place, entry.place, latest_ms, ended, payload, crc)
 
     def _prune(self, connection: sqlite3.Connection) -> Commit:
         self._draft.write()  # of those who share the transaction

@@ -4,17 +4,20 @@ Polls and deletes have connections of their own: those that wait never keep a de
 """
 
 import asyncio
+import itertools
 import logging
 import time
 import uuid
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+import msgspec
 from botocore.exceptions import ClientError
 from msgspec import Struct
 
 from consumer.edges import aws
 from consumer.edges.batches import MAX_BATCH, Batches
+from consumer.edges.sqs_calls import BatchAnswer, Delivery
 from consumer.pipeline import Counts
 from consumer.ports import Message, SourceUnavailable
 
@@ -88,6 +91,8 @@ class SqsQueue:
         self._visibility_s = visibility_s
         self._held: dict[str, _Held] = {}
         self._unanswered: list[tuple[float, str]] = []
+        # No two processes have the same; random bytes for each attempt would cost 8 µs.
+        self._attempts = map(f"{uuid.uuid4().hex}{{:x}}".format, itertools.count())
         self._deletes = Batches(self._delete)
         self._releases = Batches(self._release)
 
@@ -108,7 +113,7 @@ class SqsQueue:
                 MessageSystemAttributeNames=_ATTRIBUTES,
                 **({"ReceiveRequestAttemptId": attempt} if attempt else {}),
             )
-            received = [_message(raw) for raw in answer.get("Messages", ())]
+            received = [_message(delivery) for delivery in answer.messages]
         except aws.FAILURES as error:
             if attempt and _may_have_answered(error):
                 self._unanswered.append((begun_s, attempt))
@@ -191,7 +196,7 @@ class SqsQueue:
             begun_s, attempt = self._unanswered.pop()
             if now_s - begun_s < ATTEMPT_S:
                 return begun_s, attempt
-        return now_s, uuid.uuid4().hex
+        return now_s, next(self._attempts)
 
     async def _delete(self, batch: Sequence[Message]) -> Sequence[Message]:
         try:
@@ -202,7 +207,7 @@ class SqsQueue:
                     for place, message in enumerate(batch)
                 ],
             )
-            again, stale = _failed(answer, batch)
+            again, stale = _failed(answer, batch)  # neither, as a rule
         except aws.FAILURES as error:
             self._counts["delete_errors", self.name] += 1
             log.warning("delete failed; trying again", extra=self._told(batch, error))
@@ -236,7 +241,7 @@ class SqsQueue:
                     for place, message in enumerate(batch)
                 ],
             )
-            _, stale = _failed(answer, batch)
+            _, stale = _failed(msgspec.convert(answer, BatchAnswer), batch)
         except aws.FAILURES as error:
             self._counts["visibility_errors", self.name] += 1
             log.warning("visibility was not changed", extra=self._told(batch, error))
@@ -255,27 +260,27 @@ def _unavailable(error: BaseException) -> SourceUnavailable:
     return SourceUnavailable(aws.name_of(error), aws.kind_of(error))
 
 
-def _message(raw: Any) -> Message:
-    attributes = raw.get("Attributes", {})
+def _message(delivery: Delivery) -> Message:
+    attributes = delivery.attributes
     # In milliseconds since 1970 (SQS' API reference, "Message"); only for a metric, so it fails
     # no poll.
-    sent = attributes.get("SentTimestamp", "")
+    sent = attributes.sent_timestamp
     return Message(
-        id=raw["MessageId"],
-        body=raw["Body"],
-        receipt_handle=raw["ReceiptHandle"],
-        group=attributes.get("MessageGroupId"),
-        receive_count=int(attributes.get("ApproximateReceiveCount", 1)),
-        sent_ms=int(sent) if sent.isdecimal() else None,
-        trace=attributes.get("AWSTraceHeader"),
+        delivery.message_id,
+        delivery.body,
+        delivery.receipt_handle,
+        attributes.message_group_id,
+        int(attributes.approximate_receive_count),
+        int(sent) if sent.isdecimal() else None,
+        attributes.trace_header,
     )
 
 
-def _failed(answer: Any, batch: Sequence[Message]) -> tuple[list[Message], list[Message]]:
+def _failed(answer: BatchAnswer, batch: Sequence[Message]) -> tuple[list[Message], list[Message]]:
     """Of a batch those to try again, and those whose receipt handle is stale: SQS lays the failure
     at our door, and trying again would not help.
     """
-    failed = [(batch[int(each["Id"])], each["SenderFault"]) for each in answer.get("Failed", ())]
+    failed = [(batch[int(each.id)], each.sender_fault) for each in answer.failed]
     return [m for m, ours in failed if not ours], [m for m, ours in failed if ours]
 
 

@@ -14,7 +14,7 @@ import aiohttp
 from infra.local.child import Child, is_up
 from infra.local.places import HOST, ROOT, LocalRunError
 
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0  # it takes one; a machine that is full of other work, many
 POLL_S = 0.05
 STOP_GRACE_S = 2.5
 

@@ -207,6 +207,31 @@ async def test_a_run_in_full_ends_where_its_snapshot_does(stage: Stage) -> None:
     assert len(stage.client.frames[0]["events"]) == 1
 
 
+@pytest.mark.parametrize("turns", range(10))
+async def test_what_comes_at_any_moment_is_in_the_snapshot_or_after_it(
+    stage: Stage, turns: int
+) -> None:
+    """Not in both and not in neither: a snapshot is what stood at its cursor."""
+    stage.hub.request(stage.client, Subscribe(["*"]))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await stage.arrive("run-1")
+    snapshot, *after = stage.client.frames
+    assert snapshot["cursor"] == f"e-{len(snapshot['events'])}"
+    assert [frame["cursor"] for frame in after] == ["e-1"][len(snapshot["events"]) :]
+
+
+async def test_a_heartbeat_while_a_request_is_served_has_no_cursor(stage: Stage) -> None:
+    """It would promise what the client is told only when the log has answered."""
+    await stage.ask(Subscribe(["*"]))
+    await stage.arrive("run-1")
+    stage.log.may_read.clear()
+    await stage.ask(Subscribe(["execution:run-1"]))
+    await stage.arrive("run-2")
+    stage.hub.beat([stage.client])
+    assert stage.client.frames[-1] == {"op": "heartbeat", "lag_ms": 0}
+
+
 async def test_the_newest_step_outlives_the_log(stage: Stage) -> None:
     """A run is shown in full by what is kept, and its newest event is."""
     await stage.arrive("run-1", "run-1")

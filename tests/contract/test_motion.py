@@ -132,7 +132,7 @@ def check(viewer: Viewer, appended: list[Event]) -> None:
         if frame["op"] == "snapshot":
             newest: dict[str, Event] = {}
             for event in appended[:cursor]:
-                if not set(frame["id"].split()).isdisjoint(watch.matching(event)):
+                if not set(frame["id"].split()).isdisjoint(watch.matching(event, event.key)):
                     newest[event.key] = max(event, newest.get(event.key, event), key=statuses.order)
             assert {event["id"] for event in frame["events"]} >= {e.id for e in newest.values()}
         elif frame["op"] == "status":
@@ -145,7 +145,7 @@ def check(viewer: Viewer, appended: list[Event]) -> None:
     wanted = [
         place
         for place, event in enumerate(appended, 1)
-        if any(place > begun.get(pattern, place) for pattern in watch.matching(event))
+        if any(place > begun.get(pattern, place) for pattern in watch.matching(event, event.key))
     ]
     assert got == sorted(set(got)), "in rising order, each once"
     assert set(got) <= set(wanted)

@@ -56,6 +56,13 @@ def test_the_newest_learns_its_instance_once() -> None:
     assert told.event.instance_id == examples.INSTANCE
     afresh = examples.entry(1, told.event)
     assert (told.payload, told.patterns) == (afresh.payload, afresh.patterns)
-    assert told.frame == silent.frame, "as it was sent"
     assert told.told_by(late) is told
     assert silent.told_by(silent) is silent
+
+
+def test_a_batch_has_the_frames_of_its_entries_in_their_order() -> None:
+    """Joined for those who take them at once, and each for those whom they wait for."""
+    some = [examples.entry(place, examples.step(place), late=place == 2) for place in (1, 2, 3)]
+    batch = entries.Batch(some)
+    assert batch.each == [entry.frame for entry in some]
+    assert batch.frames == b"".join(batch.each)

@@ -24,6 +24,8 @@ def test_a_publish_step_is_taken_as_it_is() -> None:
         ("2026-01-01T00:00:01Z", "2026-01-01T00:00:01.000Z"),
         ("2026-01-01T02:00:01.9999+02:00", "2026-01-01T00:00:01.999Z"),
         ("2026-01-01T00:00:01.123456789Z", "2026-01-01T00:00:01.123Z"),
+        ("2026-01-01 00:00:01.000Z", "2026-01-01T00:00:01.000Z"),
+        ("2026-01-01t00:00:01.000Z", "2026-01-01T00:00:01.000Z"),
     ],
 )
 def test_times_become_utc_milliseconds(told: str, kept: str) -> None:
@@ -137,6 +139,7 @@ SECRET = "hunter2-hunter2"  # noqa: S105  # what a refusal must not repeat
         ("time", step_body(time="1969-12-31T23:59:59Z")),
         ("time", step_body(time="1969-12-31T23:59:59.000Z")),
         ("time", step_body(time="2026-02-31T00:00:00.000Z")),
+        ("time", step_body(time="2026-01-01T00:00:00.\u0661\u0662\u0663Z")),  # digits, not ours
         ("terminal", step_body(terminal=SECRET)),
         ("detail", step_body(detail=SECRET)),
         ("body", step_body(detail={"long": "x" * events.MAX_EVENT_BYTES})),

@@ -24,7 +24,7 @@ def express(**changes: Any) -> Event:
 def listener(*heard: tuple[float, Event]) -> Overdue:
     overdue = Overdue(QUIET_S)
     for at_s, event in heard:
-        overdue.hear(event, at_s, late=False)
+        overdue.hear(examples.entry(1, event), at_s)
     return overdue
 
 
@@ -65,18 +65,18 @@ def test_a_late_word_is_a_word_too() -> None:
     """It breaks the silence and does not become the newest; it opens nothing that has ended."""
     newest = standard(status="CHECKING")
     overdue = listener((0.0, newest))
-    overdue.hear(standard(), 50.0, late=True)
+    overdue.hear(examples.entry(1, standard(), late=True), 50.0)
     assert overdue.due(QUIET_S) == []
     assert overdue.due(50.0 + QUIET_S) == [newest]
     ended = listener((0.0, standard(status="SUCCEEDED")))
-    ended.hear(standard(), 1.0, late=True)
+    ended.hear(examples.entry(1, standard(), late=True), 1.0)
     assert ended.due(10_000.0) == []
 
 
 def test_an_ending_ends_it() -> None:
     """Whether or not it was known before, or says that nothing follows."""
     overdue = listener((0.0, standard()), (1.0, standard(status="FAILED")))
-    overdue.hear(standard("other", status="SUCCEEDED"), 1.0, late=False)
+    overdue.hear(examples.entry(1, standard("other", status="SUCCEEDED")), 1.0)
     assert overdue.due(10_000.0) == []
     for end in (
         express(status="TIMED_OUT", terminal=False),
@@ -97,7 +97,7 @@ def test_pauses_between_questions_grow() -> None:
             now_s += 1
         pauses.append(now_s - asked_s)
     assert pauses == [120, 240, 480, 600, 600, 600]
-    overdue.hear(event, now_s, late=False)
+    overdue.hear(examples.entry(1, event), now_s)
     assert overdue.due(now_s + QUIET_S) == [event]
 
 
@@ -105,7 +105,7 @@ def test_a_long_bound_never_shrinks() -> None:
     """Who chose an hour is not asked about every ten minutes."""
     overdue = Overdue(3600.0)
     event = standard()
-    overdue.hear(event, 0.0, late=False)
+    overdue.hear(examples.entry(1, event), 0.0)
     assert overdue.put_off(event.key, 3600.0)
     assert overdue.due(7199.0) == []
     assert overdue.due(7200.0) == [event]
@@ -117,5 +117,5 @@ def test_who_spoke_meanwhile_is_not_asked_about(status: str) -> None:
     event = standard()
     overdue = listener((0.0, event))
     assert overdue.due(QUIET_S) == [event]
-    overdue.hear(standard(status=status), QUIET_S, late=False)
+    overdue.hear(examples.entry(1, standard(status=status)), QUIET_S)
     assert not overdue.put_off(event.key, QUIET_S)

@@ -45,7 +45,8 @@ def test_anything_else_is_refused(pattern: str) -> None:
 
 def test_an_event_matches_what_it_is_about() -> None:
     """An execution's event matches by instance, ARN, name and machine."""
-    assert set(watch.matching(examples.step())) == {
+    event = examples.step()
+    assert set(watch.matching(event, event.key)) == {
         "*",
         f"instance:{examples.INSTANCE}",
         f"execution:{examples.ARN}",
@@ -56,14 +57,21 @@ def test_an_event_matches_what_it_is_about() -> None:
 
 def test_an_event_may_lack_an_instance_or_an_execution() -> None:
     """What is not there is not matched."""
-    assert watch.matching(examples.decode(examples.instance_change())) == (
+    change, silent = examples.decode(examples.instance_change()), examples.step(instance_id=None)
+    assert watch.matching(change, change.key) == ("*", f"instance:{examples.INSTANCE}")
+    assert watch.matching(silent, silent.key) == (
         "*",
-        f"instance:{examples.INSTANCE}",
+        f"execution:{examples.ARN}",
+        "execution:run-1",
+        "machine:standard",
     )
-    assert not any(
-        pattern.startswith("instance:")
-        for pattern in watch.matching(examples.step(instance_id=None))
-    )
+
+
+def test_a_key_is_kept_once() -> None:
+    """An entry's key is one of its patterns, and no second copy of it: 150 B of each key."""
+    for event in (examples.step(), examples.decode(examples.instance_change())):
+        entry = examples.entry(1, event)
+        assert any(pattern is entry.key for pattern in entry.patterns)
 
 
 def test_single_executions_are_told_apart() -> None:

@@ -66,6 +66,21 @@ async def test_who_puts_too_much_waits() -> None:
     assert sorted(item for call in calls.sent for item in call) == list(range(MAX_PENDING + 1))
 
 
+async def test_what_has_left_makes_room_for_as_much() -> None:
+    """No more, and no less: neither do puts pile up, nor does anybody wait for ever."""
+    calls = Calls()
+    some = Batches(calls.send)
+    puts = [asyncio.create_task(some.put(range(n * 15, n * 15 + 15))) for n in range(40)]
+    for _ in range(200):
+        await asyncio.sleep(0)
+    assert MAX_PENDING - 2 * MAX_BATCH < sum(map(len, calls.sent)) <= MAX_PENDING
+    calls.going.set()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*puts)
+    await some.close(5)
+    assert sorted(item for call in calls.sent for item in call) == list(range(40 * 15))
+
+
 async def test_close_sends_what_is_pending_and_then_gives_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -106,12 +106,32 @@ async def test_what_is_read_and_published_is_told_once(log: SqliteLog) -> None:
     assert not log._feeds, "it would be published to for ever"
 
 
+async def test_what_is_published_while_the_feed_reads_is_told(log: SqliteLog) -> None:
+    """An entry that came too late to be read, and before the feed waits for what is new."""
+    await log.append([examples.step(1)])
+    _append_before(log, "meta")  # when the entries have been read
+    feed = log.changes(after=1)
+    async with asyncio.timeout(5):
+        assert [entry.place for entry in await anext(feed)] == [2]
+    await feed.aclose()  # type: ignore[attr-defined]
+
+
 async def test_damage_in_an_open_log_is_not_served(log: SqliteLog) -> None:
     """What was whole at open may rot later."""
     await log.append([examples.step(1)])
     log._connection.execute("UPDATE entries SET payload = CAST(payload || ' ' AS BLOB)")
     with pytest.raises(LogUnavailable, match="damaged"):
         await log.read(0, 1)
+
+
+async def test_damage_is_not_written_over(log: SqliteLog) -> None:
+    """A checksum goes with what it was made of: of a damaged row none is made that would fit."""
+    await log.append([examples.step(2)])
+    log._connection.execute("UPDATE keys SET payload = CAST(payload || ' ' AS BLOB)")
+    log._draft.forget([examples.step(2).key])
+    await log.append([examples.step(1)])  # late: the row is written again, its newest the same
+    with pytest.raises(LogUnavailable, match="damaged"):
+        await log.newest()
 
 
 async def test_an_epoch_needs_no_entry_to_last(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import aioboto3
+import msgspec
 import pytest
 from aiobotocore.credentials import AioCredentials as Credentials
 from botocore.exceptions import ClientError
@@ -15,7 +16,7 @@ from moto.server import ThreadedMotoServer
 
 from consumer.edges import sqs
 from consumer.edges.sqs import Backlog, Clients, SqsQueue
-from consumer.edges.sqs_calls import SqsCalls
+from consumer.edges.sqs_calls import BatchAnswer, Received, SqsCalls
 from consumer.pipeline import Counts
 from consumer.ports import Message, SourceUnavailable
 
@@ -128,14 +129,15 @@ class FakeSqs:
         self.answers = list(answers)
         self.calls: list[tuple[str, Any]] = []
 
-    async def receive_message(self, **asked: Any) -> Any:
-        return self._answer("receive", asked)
+    async def receive_message(self, **asked: Any) -> Received:
+        return msgspec.convert(self._answer("receive", asked), Received)
 
     async def get_queue_attributes(self, **asked: Any) -> Any:
         return self._answer("count", asked)
 
     async def delete_message_batch(self, QueueUrl: str, Entries: Any) -> Any:  # noqa: N803
-        return self._answer("delete", [entry["ReceiptHandle"] for entry in Entries])
+        told = self._answer("delete", [entry["ReceiptHandle"] for entry in Entries])
+        return msgspec.convert(told, BatchAnswer)
 
     async def change_message_visibility_batch(self, QueueUrl: str, Entries: Any) -> Any:  # noqa: N803
         told = [(entry["ReceiptHandle"], entry["VisibilityTimeout"]) for entry in Entries]
@@ -244,6 +246,19 @@ async def test_an_answer_that_was_lost_is_asked_for_again(trouble: Exception) ->
     await source.receive()
     lost, again, next_ = (asked["ReceiveRequestAttemptId"] for asked in client.asked("receive"))
     assert lost == again != next_
+
+
+async def test_every_attempt_is_another() -> None:
+    """Within a queue and between consumers; letters and digits, as SQS asks for."""
+    attempts = []
+    for _ in range(2):
+        client = FakeSqs(*[answer()] * 20)
+        source = fake_queue(client)
+        for _ in range(20):
+            await source.receive()
+        attempts += [asked["ReceiveRequestAttemptId"] for asked in client.asked("receive")]
+    assert len(set(attempts)) == 40
+    assert all(each.isascii() and each.isalnum() and len(each) <= 128 for each in attempts)
 
 
 async def test_a_refusal_was_no_lost_answer() -> None:

@@ -12,7 +12,7 @@ from aiobotocore.credentials import AioCredentials as Credentials
 from botocore.exceptions import ClientError, NoCredentialsError
 
 from consumer.edges import aws
-from consumer.edges.sqs_calls import SqsCalls, tls_context
+from consumer.edges.sqs_calls import BatchAnswer, Received, SqsCalls, tls_context
 from tests.edges.test_channels import HOST, Proxy, Upstream
 
 WHO: Final = Credentials("testing", "testing")
@@ -61,7 +61,7 @@ async def test_a_refusal_is_named_as_botocore_names_it(upstream: Sqs, client: An
         await client.receive_message(QueueUrl="q")
     assert aws.name_of(refused.value) == aws.name_of(botocores.value)
     assert aws.kind_of(refused.value) == aws.kind_of(botocores.value) == "other"
-    assert await calls.receive_message(QueueUrl="q") == {"Messages": []}
+    assert await calls.receive_message(QueueUrl="q") == Received()
     calls.close()
 
 
@@ -73,10 +73,20 @@ async def test_a_refusal_is_named_as_botocore_names_it(upstream: Sqs, client: An
         _answer(200, "\xff"),
         _answer(500, "\xff"),
         _answer(404, "[]"),
+        _answer(200, '{"Messages":[{"MessageId":"m","ReceiptHandle":"r"}]}'),
         _answer(204, ""),
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
     ],
-    ids=["deep", "deep refusal", "bytes", "refused in bytes", "a list", "nothing", "an upgrade"],
+    ids=[
+        "deep",
+        "deep refusal",
+        "bytes",
+        "refused in bytes",
+        "a list",
+        "no body",
+        "nothing",
+        "an upgrade",
+    ],
 )
 async def test_what_no_sqs_would_say_is_a_failure_like_others(
     said: bytes, upstream: Sqs, client: Any
@@ -86,7 +96,7 @@ async def test_what_no_sqs_would_say_is_a_failure_like_others(
     calls = SqsCalls(client, WHO, None)
     with pytest.raises(aws.FAILURES):
         await calls.receive_message(QueueUrl="q")
-    assert await calls.delete_message_batch(QueueUrl="q", Entries=[]) == {}
+    assert await calls.delete_message_batch(QueueUrl="q", Entries=[]) == BatchAnswer()
     calls.close()
 
 
@@ -108,7 +118,7 @@ async def test_the_environments_proxy_is_used(
     monkeypatch.setenv("no_proxy", "elsewhere")
     upstream.says = [_answer(200, "{}")]
     calls = SqsCalls(client, WHO, None)
-    assert await calls.receive_message(QueueUrl="q") == {}
+    assert await calls.receive_message(QueueUrl="q") == Received()
     assert proxy.head.startswith(f"CONNECT {HOST}:{upstream.port} ".encode())
     calls.close()
     proxy.server.close()

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 import pytest
+from aiobotocore.credentials import AioCredentials as Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -32,6 +33,7 @@ from consumer.core.statuses import Verdict
 from consumer.edges import tracing
 from consumer.edges.sqlite_log import SqliteLog
 from consumer.edges.sqs import Clients, SqsQueue
+from consumer.edges.sqs_calls import SqsCalls
 from consumer.edges.tracing import Traces
 from consumer.hub import Hub
 from consumer.pipeline import MAX_RELEASES
@@ -387,9 +389,8 @@ async def test_a_header_comes_with_its_message(client: Any, url: str) -> None:
             MessageDeduplicationId=each,
             MessageSystemAttributes=attributes,
         )
-    source = SqsQueue(
-        "status", url, Clients(client, client, client), poll_wait_s=0, visibility_s=60
-    )
+    calls = SqsCalls(client, Credentials("testing", "testing"), None)
+    source = SqsQueue("status", url, Clients(calls, calls, client), poll_wait_s=0, visibility_s=60)
     assert {m.body: m.trace for m in await source.receive()} == {"traced": HEADER, "not": None}
 
 

@@ -87,7 +87,7 @@ def entry(place: int, payload: bytes, late: int, epoch: str = "") -> Entry:
     """An entry from what a log stores."""
     event = events.decode_stored(payload)
     told = msgspec.json.decode(payload)
-    return Entry(place, event, told, bool(late), watch.matching(event), epoch)
+    return Entry(place, event, told, bool(late), watch.matching(event, event.key), epoch)
 
 
 def judge_queue(
