@@ -38,10 +38,11 @@ class Spread:
         """An audience's members, before the first has joined."""
         return set()
 
-    def write(self, due: Sequence[tuple[Members[Client], Batch]], tally: Tally) -> None:
-        """Write to each audience's members what is due to it, or put it in line for them."""
-        for members, batch in due:
-            tally.add(batch, sum([client.deliver(batch) for client in list(members)]))
+    def write(self, members: Members[Client], batch: Batch) -> int:
+        """Write to an audience's members what is due to it, or put it in line for them; returns to
+        how many it was written.
+        """
+        return sum([client.deliver(batch) for client in list(members)])
 
 
 class Hub:
@@ -151,8 +152,9 @@ class Hub:
                     due.setdefault(audience, []).append(entry)
         self.place = entries[-1].place
         self.lag_ms = max(0, self._now_ms() - events.milliseconds(entries[-1].event.time))
-        batches = [(audience.members, Batch(its)) for audience, its in due.items()]
-        self._spread.write(batches, self.tally)
+        for audience, its in due.items():
+            batch = Batch(its)
+            self.tally.add(batch, self._spread.write(audience.members, batch))
         self._timings.sent(watched)
 
     def _attach(self, client: Client) -> None:

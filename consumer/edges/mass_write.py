@@ -15,12 +15,11 @@ import os
 import platform
 import struct
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, cast
 
 from consumer.core.audiences import Members
 from consumer.core.entries import Batch
-from consumer.core.session import Tally
 from consumer.hub import Spread
 
 if TYPE_CHECKING:
@@ -31,40 +30,16 @@ log = logging.getLogger(__name__)
 
 MOST: Final = 1_024  # in one call: × 4 µs = 4 ms; fs.aio-max-nr allows 65,536 in all by default
 FEW: Final = 8  # below it the call's own 10 µs are not worth it
-CHUNK: Final = 1_024  # blocks of memory are allocated by so many
+CHUNK: Final = 1_024  # control blocks are allocated by so many
 
 # io_setup, io_destroy, io_submit, io_getevents: asm/unistd_64.h; asm-generic/unistd.h.
 _NUMBERS: Final = {"x86_64": (206, 207, 209, 208), "aarch64": (0, 1, 2, 4)}
 # struct iocb of linux/aio_abi.h: data, key, rw_flags, opcode, prio, fildes, buf, nbytes, offset,
 # reserved, flags, resfd. Little-endian, as both are.
 _IOCB: Final = struct.Struct("<QIiHhIQQqQII")
-_BUF: Final = 24  # where `buf` is in it
 _IOVEC: Final = struct.Struct("<QQ")
-_ADDRESS: Final = struct.Struct("<Q")
 _PWRITEV: Final = 8
 _EVENT_WORDS: Final = 4  # struct io_event: data, obj, res, res2
-
-
-class Pool:
-    """Room for many small blocks of memory that stay where they are, which system calls ask for."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._chunks: list[ctypes.Array[ctypes.c_char]] = []
-        self._free: list[int] = []
-
-    def take(self) -> int:
-        """A block's address. To be given back."""
-        if not self._free:
-            chunk = ctypes.create_string_buffer(CHUNK * self._size)
-            self._chunks.append(chunk)
-            first = ctypes.addressof(chunk)
-            self._free += range(first, first + CHUNK * self._size, self._size)
-        return self._free.pop()
-
-    def give_back(self, address: int) -> None:
-        """Let another have it."""
-        self._free.append(address)
 
 
 class Crowd:
@@ -74,47 +49,39 @@ class Crowd:
     driven out of the caches, took a sixth of what an event costs.
     """
 
-    __slots__ = ("_connections", "_vector", "_vectors", "blocks")
+    __slots__ = ("blocks", "connections")
 
-    def __init__(self, vectors: Pool) -> None:
-        self._vectors = vectors
-        self._vector = 0  # the address of the `struct iovec` that all control blocks share
-        self._connections: list[Connection] = []
+    def __init__(self) -> None:
+        self.connections: list[Connection] = []
         self.blocks = array("Q")  # the addresses of the ready ones' control blocks
 
     def __len__(self) -> int:
-        return len(self._connections)
+        return len(self.connections)
 
     def __iter__(self) -> Iterator["Client"]:
-        return iter(self._connections)
+        return iter(self.connections)
 
     def add(self, member: "Client") -> None:
         """It is to be asked."""
         connection = cast("Connection", member)
-        if not self._connections:
-            self._vector = self._vectors.take()
-        if connection.place:
-            ctypes.memmove(connection.place + _BUF, _ADDRESS.pack(self._vector), _ADDRESS.size)
-        connection.crowd, connection.seat = self, len(self._connections)
-        self._connections.append(connection)
+        connection.seat = len(self.connections)
+        self.connections.append(connection)
 
     def remove(self, member: "Client") -> None:
         """The last one takes its seat."""
         connection = cast("Connection", member)
-        self.set_aside(connection)
-        self._swap(connection, len(self._connections) - 1)
-        self._connections.pop()
-        connection.crowd = None
-        if not self._connections:
-            self._vectors.give_back(self._vector)
+        if connection.crowd is not None:
+            self.set_aside(connection)
+        self._swap(connection, len(self.connections) - 1)
+        self.connections.pop()
 
     def set_aside(self, connection: "Connection") -> None:
-        """It may not be ready any more, and is to be asked."""
+        """One that was ready may not be so any more, and is to be asked."""
         last = len(self.blocks) - 1
-        if connection.seat <= last:
-            self.blocks[connection.seat] = self.blocks[last]
-            self.blocks.pop()
-            self._swap(connection, last)
+        self.blocks[connection.seat] = self.blocks[last]
+        self.blocks.pop()
+        self._swap(connection, last)
+        connection.crowd = None
 
     def ask(self) -> None:
         """Ask those who have to be."""
@@ -122,26 +89,22 @@ class Crowd:
             if connection.is_ready:
                 self._swap(connection, len(self.blocks))
                 self.blocks.append(connection.place)
+                connection.crowd = self
 
     @property
     def ready(self) -> "list[Connection]":
         """In the order of their blocks."""
-        return self._connections[: len(self.blocks)]
+        return self.connections[: len(self.blocks)]
 
     @property
     def others(self) -> "list[Connection]":
         """Those who are not, or who have not been asked."""
-        return self._connections[len(self.blocks) :]
-
-    def point_at(self, data: bytes) -> None:
-        """Have the control blocks write this. It must be kept until they did."""
-        address = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value
-        ctypes.memmove(self._vector, _IOVEC.pack(address, len(data)), _IOVEC.size)
+        return self.connections[len(self.blocks) :]
 
     def _swap(self, connection: "Connection", seat: int) -> None:
-        other = self._connections[seat]
-        self._connections[connection.seat], other.seat = other, connection.seat
-        self._connections[seat], connection.seat = connection, seat
+        other = self.connections[seat]
+        self.connections[connection.seat], other.seat = other, connection.seat
+        self.connections[seat], connection.seat = connection, seat
 
 
 class MassWriter(Spread):
@@ -159,10 +122,11 @@ class MassWriter(Spread):
         self._context = ctypes.c_ulong(0)
         if self._quick_syscall(setup, MOST, ctypes.byref(self._context)) != 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        self._iovec = ctypes.create_string_buffer(_IOVEC.size)
         self._events = ctypes.create_string_buffer(MOST * _EVENT_WORDS * 8)
         self._words = memoryview(self._events).cast("B").cast("q")
-        self._places = Pool(_IOCB.size)
-        self._vectors = Pool(_IOVEC.size)
+        self._chunks: list[ctypes.Array[ctypes.c_char]] = []
+        self._free: list[int] = []
 
     def close(self) -> None:
         """Let go of what the system keeps; nothing can be written any more."""
@@ -170,64 +134,59 @@ class MassWriter(Spread):
 
     def enrol(self, descriptor: int) -> int:
         """A place for a socket: the address of its control block. To be given back."""
-        place = self._places.take()
-        block = _IOCB.pack(0, 0, 0, _PWRITEV, 0, descriptor, 0, 1, 0, 0, 0, 0)
+        if not self._free:
+            chunk = ctypes.create_string_buffer(CHUNK * _IOCB.size)
+            self._chunks.append(chunk)
+            first = ctypes.addressof(chunk)
+            self._free += range(first, first + len(chunk) - 1, _IOCB.size)
+        place = self._free.pop()
+        iovec = ctypes.addressof(self._iovec)
+        block = _IOCB.pack(0, 0, 0, _PWRITEV, 0, descriptor, iovec, 1, 0, 0, 0, 0)
         ctypes.memmove(place, block, _IOCB.size)
         return place
 
     def give_back(self, place: int) -> None:
         """Before the socket's descriptor can be another's."""
-        self._places.give_back(place)
+        self._free.append(place)
 
     def nobody(self) -> Members["Client"]:
-        return Crowd(self._vectors)
+        return Crowd()
 
-    def write(self, due: Sequence[tuple[Members["Client"], Batch]], tally: Tally) -> None:
-        if sum([len(members) for members, _ in due]) < FEW:
-            super().write(due, tally)
-            return
-        crowds = cast("Sequence[tuple[Crowd, Batch]]", due)
-        blocks, sizes = array("Q"), list[int]()
-        for crowd, batch in crowds:
+    def write(self, members: Members["Client"], batch: Batch) -> int:
+        crowd = cast("Crowd", members)
+        count = len(crowd.connections)
+        if count < FEW:
+            others = crowd.connections.copy()
+        else:
             crowd.ask()
-            crowd.point_at(batch.frames)
-            blocks += crowd.blocks
-            sizes += [len(batch.frames)] * len(crowd.blocks)
-        written: list[int] = []
-        for start in range(0, len(blocks), MOST):
-            end = start + MOST
-            written += self._submit_blocks(blocks[start:end], sizes[start:end])
-        # To write by a transport changes who is ready: so all whom it concerns are found first.
-        others = [crowd.others for crowd, _ in crowds]
-        for connection, rest in [] if written == sizes else list(_cut_short(crowds, written)):
-            connection.write_on(rest)
-        for (crowd, batch), left in zip(crowds, others, strict=True):
-            tally.add(batch, len(crowd) - len(left) + sum([one.deliver(batch) for one in left]))
+            # To write by a transport changes who is ready: whom it concerns is found before.
+            others = crowd.others
+            for connection, rest in list(self._write_to_ready(crowd, batch.frames)):
+                connection.write_on(rest)
+        return count - len(others) + sum([one.deliver(batch) for one in others])
 
-    def _submit_blocks(self, blocks: "array[int]", sizes: list[int]) -> list[int]:
-        """How much of each block's data its socket took: none, where that failed."""
-        count = len(blocks)
+    def _write_to_ready(self, crowd: Crowd, data: bytes) -> Iterator[tuple["Connection", bytes]]:
+        """Returns whose sockets did not take all of it, and what is left."""
+        address = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value
+        _IOVEC.pack_into(self._iovec, 0, address, len(data))
+        for start in range(0, len(crowd.blocks), MOST):
+            blocks = crowd.blocks[start : start + MOST]
+            written = self._submit_blocks(blocks)
+            if written.count(len(data)) != len(blocks):
+                done = dict(zip(self._words[1::_EVENT_WORDS], written, strict=False))
+                for connection in crowd.ready[start : start + MOST]:
+                    went = max(0, done.get(connection.place, 0))  # negative: an error's number
+                    if went < len(data):
+                        yield connection, data[went:]
+
+    def _submit_blocks(self, blocks: "array[int]") -> list[int]:
+        """How many bytes the sockets took, or errors' numbers; fewer, if not all were tried."""
         first = ctypes.c_void_p(blocks.buffer_info()[0])
-        taken = self._syscall(self._submit, self._context, count, first)
+        taken = self._syscall(self._submit, self._context, len(blocks), first)
         taken = max(0, taken)  # fewer: the next one's descriptor is none; its transport will know
         if taken:
             self._quick_syscall(self._getevents, self._context, taken, taken, self._events, None)
-        written = self._words[2 : taken * _EVENT_WORDS : _EVENT_WORDS].tolist()
-        if written == sizes:
-            return written
-        done = dict(zip(self._words[1 : taken * _EVENT_WORDS : _EVENT_WORDS], written, strict=True))
-        return [max(0, done.get(block, 0)) for block in blocks]  # negative: an error's number
-
-
-def _cut_short(
-    crowds: Sequence[tuple[Crowd, Batch]], written: Sequence[int]
-) -> Iterator[tuple["Connection", bytes]]:
-    """Of the ready ones, those whose sockets did not take all, and what is left of it."""
-    each = iter(written)
-    for crowd, batch in crowds:
-        for connection, went in zip(crowd.ready, each, strict=False):
-            if went < len(batch.frames):
-                yield connection, batch.frames[went:]
+        return self._words[2 : taken * _EVENT_WORDS : _EVENT_WORDS].tolist()
 
 
 def mass_writer() -> MassWriter | None:

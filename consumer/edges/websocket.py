@@ -56,7 +56,7 @@ class Connection(Stream):
         super().__init__(server, since)
         self._cohort: set[Connection] | None = None
         self.place = 0  # of its control block, to be written to with others; 0: never
-        self.crowd: Crowd | None = None  # with whom it would be; its to set, with the seat
+        self.crowd: Crowd | None = None  # while it is ready; its to set, with the seat
         self.seat = 0
         self._unanswered = 0  # pings since it last said anything
         self._text = b""  # of a message in fragments, so far
@@ -105,7 +105,9 @@ class Connection(Stream):
 
     def deliver(self, batch: Batch) -> bool:
         if self.session.is_clear:
-            self._put(batch.frames)
+            if self.crowd is not None:
+                self.crowd.set_aside(self)
+            self._transport.write(batch.frames)
             return True
         self.session.put(batch)
         if self.session.is_overrun:
