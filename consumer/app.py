@@ -84,7 +84,7 @@ class App:
             _now_ms,
             self.counts,
             self.timings,
-            self.mass.spread if self.mass else None,
+            self.mass,
         )
         self.gate = Gate(lambda: self.status_log.head - self.hub.place)
         self.queues: list[SqsQueue] = []
