@@ -79,7 +79,7 @@ class App:
             now_ms,
             self.counts,
             self.timings,
-            self.mass.spread if self.mass else None,
+            self.mass,
         )
         self.gate = Gate(
             lambda: self.status_log.head - self.hub.place, lambda: self.status_log.away_s

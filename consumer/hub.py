@@ -8,11 +8,11 @@ hub is by then, and puts it back in line. Snapshot, resume and a gap are all tha
 import asyncio
 import gc
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from typing import Final
 
 from consumer.core import events, messages, statuses
-from consumer.core.audiences import Audience, Audiences
+from consumer.core.audiences import Audience, Audiences, Members
 from consumer.core.entries import Batch, Entry, cursor, place_in
 from consumer.core.messages import Subscribe, Unsubscribe
 from consumer.core.session import Session, Tally
@@ -32,12 +32,18 @@ INTERNAL_ERROR: Final = 1011  # RFC 6455, section 7.4.1
 RETRY_S: Final = 0.5  # while the log does not answer
 
 
-Spread = Callable[[Collection[Client], Batch], Collection[Client]]
-"""Writes a batch to as many clients as it can at once, and returns the others."""
+class Spread:
+    """Writes to one client after another; one that writes to many at once is in the edges."""
 
+    def nobody(self) -> Members[Client]:
+        """An audience's members, before the first has joined."""
+        return set()
 
-def _one_by_one(clients: Collection[Client], _: Batch) -> Collection[Client]:
-    return clients
+    def write(self, members: Members[Client], batch: Batch) -> int:
+        """Write to an audience's members what is due to it, or put it in line for them; returns to
+        how many it was written.
+        """
+        return sum([client.deliver(batch) for client in list(members)])
 
 
 class Hub:
@@ -51,7 +57,7 @@ class Hub:
         timings: Timings | None = None,
         spread: Spread | None = None,
     ) -> None:
-        self._spread = spread or _one_by_one
+        self._spread = spread or Spread()
         self.place = ORIGIN
         self.view = View()
         self.clients: set[Client] = set()
@@ -61,7 +67,7 @@ class Hub:
         self._now_ms = now_ms
         self._counts = Counts() if counts is None else counts
         self._timings = timings or Timings(now_ms)
-        self._audiences = Audiences[Client]()
+        self._audiences = Audiences[Client](self._spread.nobody)
         self._tasks: dict[Client, asyncio.Task[None]] = {}
         self._line = Line()
         self._has_begun = asyncio.Event()
@@ -167,26 +173,19 @@ class Hub:
         """Pass entries on to those who watch; what one client gets of them leaves in one write,
         whose bytes are the same for all who watch the same.
         """
-        audiences: dict[Audience[Client], None] = {}
+        due: dict[Audience[Client], list[Entry]] = {}
         watched = []
         for entry in entries:
             self.view.apply(entry)
             if found := self._audiences.of(entry):
                 watched.append(entry)
                 for audience in found:
-                    audience.due.append(entry)
-                    audiences[audience] = None
+                    due.setdefault(audience, []).append(entry)
         self.place = entries[-1].place
         self.lag_ms = max(0, self._now_ms() - events.milliseconds(entries[-1].event.time))
-        for audience in audiences:
-            batch = Batch(audience.due)
-            audience.due = []
-            others = self._spread(audience.members, batch)
-            written = len(audience.members) - len(others)
-            for client in list(others):
-                written += client.deliver(batch)
-            self.tally.frames += written * len(batch.entries)
-            self.tally.bytes += written * len(batch.frames)
+        for audience, its in due.items():
+            batch = Batch(its)
+            self.tally.add(batch, self._spread.write(audience.members, batch))
         self._timings.sent(watched)
         self._tell_of_news()
 

@@ -3,28 +3,41 @@
 Pure: who the members are is the hub's to know.
 """
 
-from collections.abc import Collection, Iterator, Set
-from typing import Generic, TypeVar
+from collections.abc import Callable, Collection, Iterator, Set
+from typing import Generic, Protocol, TypeVar
 
 from consumer.core.entries import Entry
 
 M = TypeVar("M")
 
 
+class Members(Protocol[M]):
+    """Those of one audience. A `set` will do."""
+
+    def add(self, member: M, /) -> None: ...
+
+    def remove(self, member: M, /) -> None: ...
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[M]: ...
+
+
 class Audience(Generic[M]):
-    """Its members, and what is due to all of them."""
+    """Whoever watches one and the same."""
 
-    __slots__ = ("due", "members")
+    __slots__ = ("members",)
 
-    def __init__(self) -> None:
-        self.members: set[M] = set()
-        self.due: list[Entry] = []
+    def __init__(self, members: Members[M]) -> None:
+        self.members = members
 
 
 class Audiences(Generic[M]):
     """All of them; none is empty. A member is in one at most, so that it gets an entry once."""
 
-    def __init__(self) -> None:
+    def __init__(self, nobody: Callable[[], Members[M]] = set) -> None:
+        """`nobody` makes an audience's members, before the first has joined."""
+        self._nobody = nobody
         # By what they watch: the one pattern, or all of them.
         self._by_watch: dict[str | frozenset[str], Audience[M]] = {}
         self._of_several: dict[str, set[Audience[M]]] = {}  # by each pattern of those with several
@@ -39,7 +52,7 @@ class Audiences(Generic[M]):
         """Have a member told of what it watches: at least one pattern."""
         watched = _key(watch)
         if (audience := self._by_watch.get(watched)) is None:
-            audience = self._by_watch[watched] = Audience()
+            audience = self._by_watch[watched] = Audience(self._nobody())
             if not isinstance(watched, str):
                 for pattern in watched:
                     self._of_several.setdefault(pattern, set()).add(audience)
@@ -50,7 +63,7 @@ class Audiences(Generic[M]):
         watched = _key(watch)
         audience = self._by_watch[watched]
         audience.members.remove(member)
-        if audience.members:
+        if len(audience.members):
             return
         del self._by_watch[watched]
         if not isinstance(watched, str):

@@ -29,6 +29,11 @@ class Tally(Struct):
     skipped: int = 0
     bytes: int = 0
 
+    def add(self, batch: Batch, clients: int) -> None:
+        """A batch was written to so many clients."""
+        self.frames += clients * len(batch.entries)
+        self.bytes += clients * len(batch.frames)
+
 
 class Session:
     """One client. `place`: every matching entry up to there was sent, or waits in the outbox."""

@@ -135,6 +135,7 @@ class Stream(asyncio.Protocol):
     def _look(self, wire: Wire) -> None:
         """Once it is being closed, nothing more is due to it."""
         if wire.state is not OPEN and wire.state is not CONNECTING:
+            self._step_aside()
             self.session.shut()
 
     def _get_in_line(self) -> None:
@@ -170,7 +171,17 @@ class Stream(asyncio.Protocol):
 
     def abort(self) -> None:
         """Drop the connection, whatever it is doing."""
+        self._step_aside()
         self._transport.abort()
+
+    def _put(self, data: bytes) -> None:
+        """Have the transport write."""
+        self._step_aside()
+        self._transport.write(data)
+
+    def _step_aside(self) -> None:
+        """Have nothing written past the transport until it has nothing in line, and may go on."""
+        raise NotImplementedError
 
     def _expects(self, data: bytes) -> bool:
         """Take what needs no parser; whether it was that."""
@@ -185,13 +196,13 @@ class Stream(asyncio.Protocol):
         self._look(wire)
         for data in wire.data_to_send():
             if data:
-                self._transport.write(data)
+                self._put(data)
             else:  # the library's sign for the end of the stream
                 self._end()
 
     def _reply(self, response: Response) -> None:
         """Answer with HTTP. By ourselves: the library may have failed over what came behind."""
-        self._transport.write(response.serialize())
+        self._put(response.serialize())
         self._end()
 
     def _end(self) -> None:

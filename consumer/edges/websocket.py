@@ -34,6 +34,7 @@ from consumer.edges.wire import Wire
 from consumer.hub import INTERNAL_ERROR
 
 if TYPE_CHECKING:
+    from consumer.edges.mass_write import Crowd
     from consumer.edges.server import Server
 
 log = logging.getLogger(__name__)
@@ -49,12 +50,14 @@ MAX_REASON_BYTES: Final = 123  # a control frame holds 125, two of them the code
 class Connection(Stream):
     """One client's connection; the hub's `Client` once it is admitted."""
 
-    __slots__ = ("_cohort", "_drained", "_text", "_unanswered", "place")
+    __slots__ = ("_cohort", "_drained", "_text", "_unanswered", "crowd", "place", "seat")
 
     def __init__(self, server: "Server", since: float = 0.0) -> None:
         super().__init__(server, since)
         self._cohort: set[Connection] | None = None
-        self.place = 0  # among those that are written to at once; 0: never
+        self.place = 0  # of its control block, to be written to with others; 0: never
+        self.crowd: Crowd | None = None  # while it is ready; its to set, with the seat
+        self.seat = 0
         self._unanswered = 0  # pings since it last said anything
         self._text = b""  # of a message in fragments, so far
         self._drained: asyncio.Future[None] | None = None
@@ -75,14 +78,15 @@ class Connection(Stream):
             self._server.door.leave(self._bucket)
         self._cohort.discard(self)
         self._cohort = None
+        self._server.dismiss(self)
         if self._server.mass is not None and self.place:
             self._server.mass.give_back(self.place)
             self.place = 0
-        self._server.dismiss(self)
         if self._drained is not None and not self._drained.done():
             self._drained.set_exception(ConnectionResetError())
 
     def pause_writing(self) -> None:
+        self._step_aside()
         self.session.pause()
         if self._grant is not None:
             self._since = asyncio.get_running_loop().time()
@@ -101,6 +105,8 @@ class Connection(Stream):
 
     def deliver(self, batch: Batch) -> bool:
         if self.session.is_clear:
+            if self.crowd is not None:
+                self.crowd.set_aside(self)
             self._transport.write(batch.frames)
             return True
         self.session.put(batch)
@@ -110,23 +116,31 @@ class Connection(Stream):
 
     def write(self, frame: bytes) -> None:
         if self._is_open:
-            self._transport.write(frame)
+            self._put(frame)
             self.session.tally.bytes += len(frame)
 
     @property
     def is_ready(self) -> bool:
-        """Whether bytes may be written past the transport: it has none in line before them."""
+        """Whether bytes may be written past the transport: it has none in line before them.
+
+        Whatever makes it false steps aside, so that it need not be asked at each write. A transport
+        that closes by itself says so (`connection_lost`) before its descriptor can be another's.
+        """
         transport = self._transport
         return (
             self.session.is_clear
             and self.place != 0
             and transport.get_write_buffer_size() == 0
-            and not transport.is_closing()  # its descriptor may be another's soon
+            and not transport.is_closing()
         )
 
     def write_on(self, rest: bytes) -> None:
         """Have the transport write what the socket did not take."""
-        self._transport.write(rest)
+        self._put(rest)
+
+    def _step_aside(self) -> None:
+        if self.crowd is not None:
+            self.crowd.set_aside(self)
 
     async def drained(self) -> None:
         if self.session.is_paused and self._is_open:
@@ -161,7 +175,7 @@ class Connection(Stream):
             self.close(CloseCode.TOO_SLOW, "no answer to pings; reconnect with your cursor")
             return
         self._unanswered += 1
-        self._transport.write(PING)
+        self._put(PING)
 
     def check(self, now: float, clock_s: float) -> None:
         """End what has hung for too long, and who may watch no longer (seconds since 1970)."""

@@ -77,7 +77,7 @@ async def serve(folder: Path, heartbeat_s: float) -> None:
         closing.push_async_callback(log.close)
         counts, timings = Counts(), Timings(_now_ms)
         mass = mass_writer()
-        hub = Hub(log, _now_ms, counts, timings, mass.spread if mass else None)
+        hub = Hub(log, _now_ms, counts, timings, mass)
         await hub.load()
         closing.push_async_callback(hub.close)
         server = Server(

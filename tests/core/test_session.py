@@ -11,13 +11,22 @@ from consumer.core.entries import Batch
 from consumer.core.events import Event
 from consumer.core.limits import Limits
 from consumer.core.messages import BadRequest, Subscribe, TooMany, Unsubscribe
-from consumer.core.session import Session
+from consumer.core.session import Session, Tally
 from tests.contract.trace import decode_frames
 from tests.core import examples
 
 
 def _put(client: Session, place: int, event: Event, *, late: bool = False) -> None:
     client.put(Batch([examples.entry(place, event, late=late)]))
+
+
+def test_what_was_written_is_counted_for_each_client() -> None:
+    """Frames and their bytes, as often as they left."""
+    batch = Batch([examples.entry(place, examples.step(place)) for place in (1, 2)])
+    tally = Tally()
+    tally.add(batch, 3)
+    tally.add(batch, 0)
+    assert (tally.frames, tally.skipped, tally.bytes) == (6, 0, 3 * len(batch.frames))
 
 
 def test_nothing_is_taken_while_the_socket_is_full() -> None:

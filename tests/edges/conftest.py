@@ -96,6 +96,7 @@ async def serving(
     *,
     limits: Limits | None = None,
     certificates: Certificates | None = None,
+    heartbeat_s: float = 0.2,
     **policy: Any,
 ) -> AsyncIterator[Service]:
     """A service whose door has these limits and this policy."""
@@ -107,14 +108,14 @@ async def serving(
         mass = mass_writer()
         if mass is not None:
             closing.callback(mass.close)
-        service.hub = Hub(service.log, now_ms, spread=mass.spread if mass else None)
+        service.hub = Hub(service.log, now_ms, spread=mass)
         await service.hub.load()
         closing.push_async_callback(service.hub.close)
         site = Site("http://127.0.0.1:1/live", lambda: service.missing)
         door = Door(limits or Limits(), service.counts, certificates=certificates, **policy)
         service.server = Server(
             service.hub, site, service.counts, door,
-            heartbeat_s=0.2, mass=mass,
+            heartbeat_s=heartbeat_s, mass=mass,
         )  # fmt: skip
         service.port = await service.server.listen("127.0.0.1", 0)
         closing.push_async_callback(service.server.drain)

@@ -2,25 +2,30 @@
 
 import asyncio
 import errno
+import itertools
 import os
 import platform
 import random
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from consumer.core import messages
+from consumer.core.entries import Batch
 from consumer.core.limits import Limits
 from consumer.edges import mass_write
-from consumer.edges.mass_write import MassWriter, mass_writer
+from consumer.edges.mass_write import Crowd, MassWriter, mass_writer
+from consumer.edges.websocket import Connection
 from tests.contract.trace import decode_frames
 from tests.core import examples
 from tests.edges.conftest import Service, serving, until
 
 HANDSHAKE = (
-    b"GET /v1/status?watch=* HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+    b"GET /v1/status?watch=%b HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
     b"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
     b"Sec-WebSocket-Version: 13\r\n\r\n"
 )
@@ -31,11 +36,11 @@ EVENTS = 60
 class Reader:
     """A client that reads when it is told to."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, watch: str = "*") -> None:
         self.socket = socket.socket()
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8_192)
         self.socket.connect(("127.0.0.1", port))
-        self.socket.sendall(HANDSHAKE)
+        self.socket.sendall(HANDSHAKE % watch.encode())
         self.socket.setblocking(False)
         self.data = b""
 
@@ -68,7 +73,8 @@ class Reader:
 
 @pytest.fixture
 async def service(tmp_path: Path) -> AsyncIterator[Service]:
-    async with serving(tmp_path, limits=Limits(outbox_events=8)) as service:
+    # Readers do not answer pings: on a slow machine they would be closed for that.
+    async with serving(tmp_path, limits=Limits(outbox_events=8), heartbeat_s=600.0) as service:
         assert service.server.mass is not None, "this system has no io_submit"
         yield service
 
@@ -96,13 +102,13 @@ async def test_all_get_the_same_bytes_in_one_call(
     monkeypatch.setattr(mass_write, "MOST", 16)
     readers = await _crowd(service, READERS)
     calls: list[int] = []
-    write = MassWriter._write
+    submit = MassWriter._submit_blocks
 
-    def counted(self: MassWriter, connections: Any, data: bytes) -> None:
-        calls.append(len(connections))
-        write(self, connections, data)
+    def counted(self: MassWriter, blocks: Any) -> list[int]:
+        calls.append(len(blocks))
+        return submit(self, blocks)
 
-    monkeypatch.setattr(MassWriter, "_write", counted)
+    monkeypatch.setattr(MassWriter, "_submit_blocks", counted)
     for number in range(5):
         await _publish(service, number)
     for reader in readers:
@@ -198,13 +204,119 @@ async def test_a_place_is_given_back(service: Service) -> None:
     assert len(service.server.mass._free) == mass_write.CHUNK
 
 
-async def test_who_is_closing_is_not_written_to_past_the_transport(service: Service) -> None:
-    """Its descriptor may be another client's by the time it is known to be gone."""
-    await _crowd(service, READERS)
+@pytest.mark.parametrize(
+    "happens",
+    [
+        lambda connection: connection.write(messages.pong(None)),
+        lambda connection: connection.ping(),
+        lambda connection: connection.write_on(messages.pong(None)),
+        lambda connection: connection.deliver(Batch([examples.entry(1, examples.step(1))])),
+        lambda connection: connection.pause_writing(),
+        lambda connection: connection.data_received(b"\x88\x80abcd"),
+        lambda connection: connection.eof_received(),
+        lambda connection: connection.close(1013, "go"),
+        lambda connection: connection.abort(),
+    ],
+    ids=["write", "ping", "write_on", "deliver", "pause", "closing", "eof", "close", "abort"],
+)
+async def test_who_may_not_be_ready_is_asked_again(
+    service: Service, happens: Callable[[Connection], Any]
+) -> None:
+    """Nothing goes past what its transport has in line, nor to who is closing: its descriptor may
+    be another client's by the time it is known to be gone.
+    """
+    readers = await _crowd(service, READERS)
+    await _publish(service, 0)
     connection = next(iter(service.server.connections))
-    assert connection.is_ready
-    connection.abort()
-    assert not connection.is_ready
+    crowd = connection.crowd
+    assert crowd is not None
+    assert connection in crowd.ready
+    happens(connection)
+    await until(lambda: not connection._is_in_line)
+    assert connection not in crowd.ready
+    assert len(crowd.ready) == len(readers) - 1
+
+
+async def test_who_has_nothing_in_line_is_ready_again(service: Service) -> None:
+    """At the next event, and is then not asked until something happens."""
+    readers = await _crowd(service, READERS)
+    await _publish(service, 0)
+    [crowd] = {connection.crowd for connection in service.server.connections}
+    for connection in service.server.connections:
+        connection.write(messages.pong(None))
+    assert crowd is not None
+    assert not crowd.ready
+    await _publish(service, 1)
+    for reader in readers:
+        await _reads(reader, 2)
+        assert _told(reader) == [1, 2]
+    assert len(crowd.ready) == READERS
+
+
+async def test_a_few_are_not_worth_a_call(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An audience of few is written to by its transports, beside one of many."""
+    mass = service.server.mass
+    assert mass is not None
+    few = [await asyncio.to_thread(Reader, service.port, "execution:run-1") for _ in range(3)]
+    many = [await asyncio.to_thread(Reader, service.port) for _ in range(mass_write.FEW)]
+    await until(lambda: len(service.hub.clients) == len(few + many) and not service.hub._tasks)
+    calls: list[int] = []
+    submit = mass._submit_blocks
+
+    def counted(blocks: Any) -> list[int]:
+        calls.append(len(blocks))
+        return submit(blocks)
+
+    monkeypatch.setattr(mass, "_submit_blocks", counted)
+    for number in range(3):
+        await _publish(service, number)
+    for reader in many:
+        await _reads(reader, 3)
+        assert _told(reader) == [1, 2, 3]
+    for reader in few:
+        await _reads(reader, 2)
+        assert _told(reader) == [2]
+    assert calls == [len(many)] * 3
+    assert service.hub.tally.frames == 3 * len(many) + len(few)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_crowd_knows_who_is_ready(seed: int) -> None:
+    """Whoever comes, goes, steps aside and is asked: a block for each that is ready, no other."""
+    dice = random.Random(seed)
+    places = itertools.count(1)
+    crowds = [Crowd(), Crowd()]
+    members: list[list[Any]] = [[], []]
+    ready: list[set[int]] = [set(), set()]
+    for _ in range(300):
+        which = dice.randrange(2)
+        crowd, inside = crowds[which], members[which]
+        match dice.choice(["add", "add", "remove", "aside", "ask"]):
+            case "add":
+                one: Any = SimpleNamespace(
+                    place=next(places), crowd=None, seat=0, is_ready=dice.random() < 0.7
+                )
+                crowd.add(one)
+                inside.append(one)
+            case "remove" if inside:
+                one = inside.pop(dice.randrange(len(inside)))
+                crowd.remove(one)
+                assert one.crowd is None
+                ready[which].discard(one.place)
+            case "aside" if ready[which]:
+                one = dice.choice([one for one in inside if one.crowd is crowd])
+                crowd.set_aside(one)
+                ready[which].discard(one.place)
+            case "ask":
+                crowd.ask()
+                ready[which].update(one.place for one in inside if one.is_ready)
+        assert sorted(map(id, crowd)) == sorted(map(id, inside))
+        assert len(crowd) == len(inside)
+        assert [one.place for one in crowd.ready] == crowd.blocks.tolist()
+        assert set(crowd.blocks) == ready[which]
+        assert len(crowd.ready) + len(crowd.others) == len(inside)
 
 
 def test_a_system_without_it_is_served_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,8 +333,9 @@ def test_a_system_without_it_is_served_one_by_one(monkeypatch: pytest.MonkeyPatc
 async def test_what_the_kernel_refuses_is_left_to_the_transport(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody goes without because a call failed."""
+    """Nobody goes without because a call failed, or each of several did."""
     assert service.server.mass is not None
+    monkeypatch.setattr(mass_write, "MOST", 16)
     readers = await _crowd(service, READERS)
     monkeypatch.setattr(service.server.mass, "_syscall", lambda *_: -1)
     await _publish(service, 0)
