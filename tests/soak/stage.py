@@ -239,7 +239,8 @@ class Stage:
         try:
             await self.settle()
         except ConsumerError as died:
-            outcome.object_to(AT_REST, [str(died)])
+            tails = [consumer.tail() for consumer in self.consumers if consumer.exit_code]
+            outcome.object_to(AT_REST, [str(died), *tails])
         except TimeoutError:
             queued, log = await self.queued(), await self.evidence()
             told = f"{queued} queued, clients at {[viewer.cursor for viewer in self.viewers]}"

@@ -75,4 +75,5 @@ class Viewer:
         except TimeoutError:
             return
         visit.frames.append(frame)
-        self.cursor = frame.get("cursor", self.cursor)
+        if frame["op"] != "gap":  # worth nothing before the snapshot that follows is there
+            self.cursor = frame.get("cursor", self.cursor)
