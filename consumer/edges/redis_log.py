@@ -225,7 +225,8 @@ class RedisLog:
         """
         seen: set[str] = set()
         for _ in range(MAX_TRIES):
-            if missing := self._knowledge.missing(batch):
+            # Again where all was forgotten meanwhile, for another epoch.
+            while missing := self._knowledge.missing(batch):
                 await self._look(missing)
             now_ms = self._now_ms()
             draft = Draft(
@@ -269,7 +270,10 @@ class RedisLog:
         return answer
 
     async def _look(self, keys: Sequence[str]) -> None:
+        epoch = self._present
         standings, newest = await self._run(_LOOK, *keys)
+        if self._present != epoch:
+            return  # revisions of one epoch mean nothing in another
         for key, standing, its_newest in zip(keys, standings, newest, strict=True):
             self._knowledge.learn(key, standing, its_newest)
 

@@ -18,13 +18,14 @@ from consumer.settings import PREFIX
 LEAST_BYTES: Final = 64 << 20  # a minute of 1,000 events a second, 1 kB each
 ENTRY_BYTES: Final = 1_000  # as in the setting retention_events
 LOCKS: Final = Path("/proc/locks")
+_IN_A_SERVER: Final = ok("the log is not a file: see log.server")
 NEW_FILE: Final = "Move it away, with its -wal and -shm, to begin a new one: clients are told."
 
 
 async def folder(scene: Scene) -> list[Finding]:
     """There, and ours to write."""
     if scene.settings.log_path is None:
-        return []
+        return [_IN_A_SERVER]
     path = scene.settings.log_path.absolute().parent
     if path.exists() and not path.is_dir():
         another = f"Another {PREFIX}LOG."
@@ -51,7 +52,7 @@ async def folder(scene: Scene) -> list[Finding]:
 async def room(scene: Scene) -> list[Finding]:
     """Now, and for as many events as are to be kept."""
     if (path := scene.settings.log_path) is None:
-        return []
+        return [_IN_A_SERVER]
     free = shutil.disk_usage(path.absolute().parent).free
     taken = path.stat().st_size if path.exists() else 0
     full = scene.settings.retention_events * ENTRY_BYTES
@@ -68,7 +69,7 @@ async def room(scene: Scene) -> list[Finding]:
 async def file(scene: Scene) -> list[Finding]:
     """Readable, whole, of a schema that we know, and with a head that is proven."""
     if (path := scene.settings.log_path) is None:
-        return []
+        return [_IN_A_SERVER]
     if not path.exists():
         return [ok("the log is not there yet: the consumer will make it")]
     if path.is_dir():

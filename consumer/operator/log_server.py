@@ -15,11 +15,13 @@ from consumer.status_logs import redis_server
 LEAST: Final = (6, 2)  # XTRIM's MINID and XRANGE's exclusive ranges
 ENTRY_BYTES: Final = 1_000  # an event's JSON of 400 B in the stream, and its share of a key
 
+_IN_A_FILE: Final = ok("the log is a file, and needs no server")
+
 
 async def answers(scene: Scene) -> list[Finding]:
     """There, ours by name and password, new enough, and not a replica."""
     if scene.settings.log_path is not None:
-        return []
+        return [_IN_A_FILE]
     try:
         told = await _told(scene)
     except LogUnavailable as failure:
@@ -39,7 +41,7 @@ async def answers(scene: Scene) -> list[Finding]:
 async def memory(scene: Scene) -> list[Finding]:
     """It evicts nothing, and what is to be kept has room."""
     if scene.settings.log_path is not None:
-        return []
+        return [_IN_A_FILE]
     told = await _told(scene)
     if told["maxmemory"] and told["maxmemory_policy"] != "noeviction":
         lost = "Once its memory is full, it drops parts of the log as if nobody needed them."
@@ -58,7 +60,7 @@ async def memory(scene: Scene) -> list[Finding]:
 async def durability(scene: Scene) -> list[Finding]:
     """What is acknowledged outlives the server."""
     if scene.settings.log_path is not None:
-        return []
+        return [_IN_A_FILE]
     told = await _told(scene)
     wanted, connected = scene.settings.log_replicas, int(told["connected_slaves"])
     if connected < wanted:

@@ -207,7 +207,9 @@ def judge_client(
         for frame in visit.frames:
             witness.hears(frame)
         if witness.problems:
-            return [f"{pattern}, visit {number + 1}: {each}" for each in witness.problems]
+            heard = [f"{frame['op']} {frame.get('cursor', '')}" for frame in visit.frames[:8]]
+            told = f"came with {visit.since}, and heard {heard} …"
+            return [f"{pattern}, visit {number + 1}, {told}: {each}" for each in witness.problems]
     if missing := witness.missing(log.head):
         return [f"{pattern}: {len(missing)} entries were never told"]
     return []
