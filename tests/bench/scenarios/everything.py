@@ -4,6 +4,7 @@ from typing import Final
 
 from tests.bench.scenario import Scenario
 from tests.bench.scenarios.crowd import CROWD
+from tests.bench.scenarios.fleet import FLEET
 from tests.bench.scenarios.idle import IDLE
 from tests.bench.scenarios.keys import LOG
 from tests.bench.scenarios.paint import PAINT
@@ -17,5 +18,6 @@ from tests.bench.scenarios.trickle import TRICKLE
 
 SCENARIOS: Final[tuple[Scenario, ...]] = (
     *(*SATURATED, STEADY, TRICKLE, *TOPICS, IDLE, CROWD),
+    *FLEET,
     *(QUEUE, QUEUE_TLS, QUEUE_DELAYED, *SCREEN, START, PAINT, LOG),
 )
