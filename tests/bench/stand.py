@@ -22,17 +22,23 @@ class Stand:
     def __init__(self, contestant: Contestant, served: Served, viewers: Viewers) -> None:
         self.contestant = contestant
         self.server = served.process
+        self.served = served
         self.port = served.port
         self.viewers = viewers
 
     def play(self, seconds: float, **how: Any) -> Sample:
-        """One play of the feed (see `Viewers.play`), with what the server used for it."""
+        """One play of the feed (see `Viewers.play`), with what the server used for it, and what
+        its other processes did.
+        """
+        others = self.served.others
         used_s, writes = self.server.cpu_s(), self.server.writes()
+        before_s = {name: each.cpu_s() for name, each in others.items()}
         told = self.viewers.play(seconds, **how)
         used_s, writes = self.server.cpu_s() - used_s, self.server.writes() - writes
         deliveries = max(1, told["deliveries"])
         return {
             **told,
+            **{f"{name}_cpu_s": each.cpu_s() - before_s[name] for name, each in others.items()},
             "cpu_s": used_s,
             "cpu_us": used_s * 1e6 / deliveries,
             "deliveries_per_s": told["deliveries"] / told["seconds"],
@@ -54,8 +60,8 @@ class Stand:
 
     def commits(self) -> dict[str, float]:
         """How long the product's commits took since the last call, in ms."""
-        self.server.say("")
-        return self.server.hear()
+        self.served.taker.say("")
+        return self.served.taker.hear()
 
 
 @contextmanager
@@ -75,4 +81,4 @@ def stand(
         finally:
             viewers.kill()
     finally:
-        served.process.kill()
+        served.kill()
