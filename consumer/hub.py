@@ -225,6 +225,7 @@ class Hub:
                         await self._obey(client, session.commands[0])
                         session.served()
                 except EpochEnded:
+                    session.forget_cursor()
                     await self._next_epoch(session.epoch)
         except ConnectionError:
             return  # it is gone, and with it what it asked for

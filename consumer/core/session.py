@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final, cast
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from consumer.core import messages
 from consumer.core.entries import Batch, Entry, cursor
@@ -95,6 +95,14 @@ class Session:
         commands = cast("deque[Subscribe | Unsubscribe]", self.commands)
         self._waiting_bytes -= _bytes_of(commands.popleft())
         self.commands = commands or None
+
+    def forget_cursor(self) -> None:
+        """The request that is being served can resume no more: what it was told so far may have
+        been a gap already, after which a snapshot comes.
+        """
+        if self.commands and isinstance(first := self.commands[0], Subscribe) and first.since:
+            self._waiting_bytes -= len(first.since)
+            self.commands[0] = structs.replace(first, since="")
 
     def _wanted(self) -> set[str]:
         """What is watched once the requests that wait have been served."""

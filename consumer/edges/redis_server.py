@@ -152,7 +152,8 @@ async def translated() -> AsyncIterator[None]:
     """Whatever keeps Redis from answering, as `LogUnavailable`."""
     try:
         yield
-    except (RedisError, OSError, TimeoutError) as error:
+    # RuntimeError is uvloop's for a write to a connection that is closed, which the library passes on.
+    except (RedisError, OSError, TimeoutError, RuntimeError) as error:
         raise LogUnavailable(f"Redis: {type(error).__name__}: {error}") from error
     # The library waits by asyncio.wait_for, which before Python 3.12 may swallow a cancellation
     # that comes together with the answer (https://github.com/python/cpython/issues/86296).

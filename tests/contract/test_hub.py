@@ -62,7 +62,10 @@ class FakeLog:
         return self.entries[after:upto]
 
     async def history(self, key: str, upto: int) -> list[Entry]:
+        epoch = self.epoch
         await self._answer()
+        if epoch != self.present:
+            raise EpochEnded
         return [entry for entry in self.entries[:upto] if entry.key == key]
 
     async def _answer(self) -> None:
@@ -301,6 +304,17 @@ async def test_a_new_epoch_interrupts_whatever_is_served(stage: Stage) -> None:
     assert [frame.get("id") for frame in stage.client.frames[1:]] == [None, None, "1", "1"]
     await stage.arrive("run-3")
     assert stage.told()[-1] == ("status", "f-1")
+
+
+async def test_a_gap_is_followed_by_a_snapshot_whatever_epoch_begins(stage: Stage) -> None:
+    """Though the cursor is of the epoch that begins: another process has told it already."""
+    await stage.arrive("run-1")
+    stage.log.may_read.clear()
+    await stage.ask(Subscribe(["execution:run-1"], since="f-0"))  # its steps are asked for
+    stage.log.begin("f")
+    stage.log.may_read.set()
+    await settle()
+    assert stage.told() == [("gap", "e-1"), ("gap", "f-0"), ("snapshot", "f-0")]
 
 
 async def test_heartbeats_say_how_long_the_log_is_away(stage: Stage) -> None:

@@ -118,6 +118,11 @@ def test_frames_of_the_contract() -> None:
     }
     assert message(messages.draining(5)) == {"op": "draining", "retry_ms": 5}
     assert message(messages.heartbeat(None, 1)) == {"op": "heartbeat", "lag_ms": 1}
+    assert message(messages.heartbeat(None, 1, 900)) == {
+        "op": "heartbeat",
+        "lag_ms": 1,
+        "away_ms": 900,
+    }
     assert message(messages.heartbeat("e-1", None)) == {
         "op": "heartbeat",
         "lag_ms": None,

@@ -259,3 +259,26 @@ def test_nothing_is_due_once_it_is_shut() -> None:
     assert client.go_on() == b""
     assert not client.is_clear
     assert not client.is_idle
+
+
+def test_a_cursor_that_is_forgotten_is_not_counted_any_more() -> None:
+    """A request that can resume no more is served as one that knows nothing, and frees its bytes."""
+    session = Session("e", Limits())
+    session.forget_cursor()
+    session.admit(Unsubscribe(["*"]))
+    session.forget_cursor()
+    session.served()
+    session.admit(Subscribe(["*"], since="e-12345"))
+    session.forget_cursor()
+    assert session.commands is not None
+    assert session.commands[0] == Subscribe(["*"], since="")
+    session.served()
+    assert session._waiting_bytes == 0
+
+
+def test_in_another_epoch_everything_is_told_from_one_place_on() -> None:
+    """Places of the old one mean nothing there."""
+    session = Session("e", Limits())
+    session.begin(["*"], 57)
+    session.move("f", 50)
+    assert (session.epoch, session.place, session.watch) == ("f", 50, {"*": 50})
