@@ -15,22 +15,20 @@ def reserved(host: str, port: int) -> Iterator[int]:
     with ExitStack() as stack:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         for family, _, _, _, address in dict.fromkeys(found):
-            # One that does not share is refused by all who listen, those who share among them.
-            _bind(family, address[0], port, socket.SO_REUSEADDR).close()
-            held = _bind(family, address[0], port, socket.SO_REUSEADDR, socket.SO_REUSEPORT)
-            port = stack.enter_context(held).getsockname()[1]
+            # Only who does not share is refused by those who do.
+            socket.create_server((address[0], port), family=family).close()
+            held = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            _bind(held, address[0], port)
+            port = held.getsockname()[1]
         yield port
 
 
-def _bind(family: int, host: str | int, port: int, *options: int) -> socket.socket:
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        for option in options:
-            bound.setsockopt(socket.SOL_SOCKET, option, 1)
-        if family == socket.AF_INET6:  # as listeners have it: IPv4 is an address of its own
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.bind((host, port))
-    except OSError:
-        bound.close()
-        raise
-    return bound
+def _bind(held: socket.socket, host: str | int, port: int) -> None:
+    if held.family == socket.AF_INET6:  # as listeners have it: IPv4 is an address of its own
+        held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    for option in (socket.SO_REUSEPORT, socket.SO_REUSEADDR):
+        held.setsockopt(socket.SOL_SOCKET, option, 1)
+    held.bind((host, port))
+    # It was for connections of an earlier run. From here on it would let others listen, since we
+    # do not.
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)

@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -95,10 +95,3 @@ async def crew(count: int, environment: Mapping[str, str]) -> AsyncIterator[Crew
             os.killpg(process.pid, signal.SIGKILL)
         await started.gone()
         await process.wait()
-
-
-async def until_true(condition: Callable[[], Any]) -> None:
-    """Wait for what a worker is only asked for."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not await condition():
-            await asyncio.sleep(0.02)
