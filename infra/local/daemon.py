@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -81,10 +80,13 @@ class Consumer:
         """By the workers' numbers; none where there is only one process."""
         return {each["worker"]: each["pid"] for each in self._said("worker started")}
 
-    async def records(self) -> AsyncIterator[dict[str, Any]]:
+    def records(self) -> AsyncIterator[dict[str, Any]]:
         """What it logs from now on, whichever of its processes does."""
+        return self._records_after(self.output.stat().st_size)
+
+    async def _records_after(self, place: int) -> AsyncIterator[dict[str, Any]]:
         with self.output.open("rb") as output:
-            output.seek(0, os.SEEK_END)
+            output.seek(place)
             while True:
                 for record in _records(output):
                     yield record

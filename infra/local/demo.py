@@ -175,6 +175,7 @@ class Demo:
 
     async def _tell_of_workers(self) -> None:
         """Which there are, how to end one, and which one comes in its place."""
+        records = self._consumer.records()
         pids = self._consumer.worker_pids
         self._screen.note(f"{len(pids)} consumers share that port and one log, in Redis:")
         for number, pid in sorted(pids.items()):
@@ -183,7 +184,7 @@ class Demo:
             f"Kill one while you watch: kill -9 {pids[0]}. Another takes its place. Who watched"
             " through it comes back with a cursor: `resumed` below, and no `gap`.\n"
         )
-        async for record in self._consumer.records():
+        async for record in records:
             if record["message"] == "worker ended; another follows":
                 code, pid = record["code"], record["pid"]
                 self._screen.note(f"worker {record['worker']}, pid {pid}, has ended ({code})")
