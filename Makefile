@@ -21,8 +21,8 @@ NPM := .venv/bin/npm --silent --ignore-scripts --omit-lockfile-registry-resolved
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-demo: $(PRODUCT) $(TOOLS) ## The whole path on an embedded AWS (ONCE=1: one pass, then exit)
-	@exec $(PY) -m infra.local $(if $(ONCE),--once)
+demo: $(PRODUCT) $(TOOLS) ## The whole path on an embedded AWS (ONCE=1: one pass, then exit; REPLICAS=3)
+	@exec $(PY) -m infra.local $(if $(ONCE),--once) $(if $(REPLICAS),--replicas $(REPLICAS))
 
 test: $(PRODUCT) $(TOOLS) $(NODE) ## All tests
 	$(PY) -m pytest tests/core --cov=consumer/core --cov-branch --cov-fail-under=100

@@ -58,8 +58,10 @@ BRIEF = AioConfig(
 class App:
     """A running consumer."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, reuse_port: bool = False) -> None:
+        """`reuse_port`: others listen on the same port."""
         self.settings = settings
+        self._reuse_port = reuse_port
         self.counts = Counts()
         self.stop = asyncio.Event()
         self.session = aioboto3.Session()
@@ -128,7 +130,7 @@ class App:
                 settings.metrics_port,
             )
             stack.push_async_callback(asyncio.to_thread, metrics.close)
-            port = await server.listen(settings.host, settings.port)
+            port = await server.listen(settings.host, settings.port, reuse_port=self._reuse_port)
             log.info("listening", extra={"port": port, "metrics_port": metrics.port})
             self.queues += await stack.enter_async_context(
                 _open_queues(self.session, settings, self.counts)
@@ -258,9 +260,9 @@ class App:
             await asyncio.sleep(PRUNE_S)
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: Settings, *, reuse_port: bool = False) -> None:
     """Run a consumer until SIGTERM or SIGINT."""
-    app = App(settings)
+    app = App(settings, reuse_port=reuse_port)
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, app.stop.set)

@@ -13,6 +13,7 @@ from consumer import daemon
 from consumer.operator import dlq, doctor, reference, report
 from consumer.operator.checks import ALL
 from consumer.operator.scene import CHECK_S, Scene
+from consumer.workers import MAX_WORKERS
 
 app = typer.Typer(
     help="Live statuses of EC2 workflows, from Step Functions to WebSocket clients.",
@@ -24,9 +25,17 @@ app.add_typer(dlq.app, name="dlq")
 
 
 @app.command()
-def run() -> None:
+def run(
+    *,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1, max=MAX_WORKERS, help="Processes, on one port and one log, which is then Redis."
+        ),
+    ] = 1,
+) -> None:
     """Run the daemon, as its environment sets it up. So does no command at all."""
-    raise typer.Exit(daemon.run())
+    raise typer.Exit(daemon.run(workers))
 
 
 @app.command()

@@ -13,8 +13,8 @@ from consumer import __version__
 _CHATTY: Final = ("aiobotocore", "aioboto3", "botocore")
 
 
-def begin() -> None:
-    """Log from now on; at INFO, until the settings say otherwise."""
+def begin(**always: object) -> None:
+    """Log from now on, these fields in each line; at INFO, until the settings say otherwise."""
     handler = logging.StreamHandler()
     handler.setFormatter(
         JsonFormatter(
@@ -22,7 +22,7 @@ def begin() -> None:
             style="{",
             timestamp="time",
             rename_fields={"levelname": "level", "name": "logger"},
-            static_fields={"version": __version__},
+            static_fields={"version": __version__, **always},
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)

@@ -101,7 +101,8 @@ class Settings(BaseSettings):
     metrics_host: str = "127.0.0.1"
     """The address of Prometheus' `/metrics`, on the same terms as the other."""
     metrics_port: int = Field(9090, ge=0, le=65_535)
-    """Its port."""
+    """Its port; of several workers the first one's, each other has the next. 0 lets the system
+    choose, and `listening` in the log says what."""
     rest_url: HttpUrl | None = None
     """The REST API, stage included, for the dashboard's buttons; none hides them."""
     origins: Annotated[frozenset[str], NoDecode] = frozenset()

@@ -42,12 +42,14 @@ class Acceptor:
         self.sockets: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
 
-    async def listen(self, host: str, port: int) -> None:
-        """Begin to accept."""
+    async def listen(self, host: str, port: int, *, reuse_port: bool = False) -> None:
+        """Begin to accept, beside other processes on the same port if need be."""
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         for family, _, _, _, address in dict.fromkeys(found):
-            listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+            listener = socket.create_server(
+                address[:2], family=family, backlog=BACKLOG, reuse_port=reuse_port
+            )
             listener.setblocking(False)
             self.sockets.append(listener)
             self._accepting.append(asyncio.create_task(self._accept(listener)))

@@ -59,15 +59,18 @@ class Server:
         self._listener: asyncio.Server | Acceptor
         self._all_gone: asyncio.Event | None = None
 
-    async def listen(self, host: str, port: int) -> int:
-        """Begin to accept; returns the port, which the system chooses where it was 0."""
+    async def listen(self, host: str, port: int, *, reuse_port: bool = False) -> int:
+        """Begin to accept; returns the port, which the system chooses where it was 0.
+
+        `reuse_port`: other processes listen on it as well, and each connection comes to one.
+        """
         if (certificates := self.door.certificates) is None:
             self._listener = await asyncio.get_running_loop().create_server(
-                lambda: Connection(self), host, port, backlog=BACKLOG
+                lambda: Connection(self), host, port, backlog=BACKLOG, reuse_port=reuse_port
             )
         else:
             self._listener = Acceptor(self.door, certificates, partial(Connection, self))
-            await self._listener.listen(host, port)
+            await self._listener.listen(host, port, reuse_port=reuse_port)
         bound: int = self._listener.sockets[0].getsockname()[1]
         return bound
 

@@ -1,4 +1,7 @@
-"""`python -m infra.local [--once]`: the demo. Ports and the delay come from the environment."""
+"""`python -m infra.local [--once] [--replicas N]`: the demo.
+
+Ports and the delay come from the environment.
+"""
 
 import argparse
 import asyncio
@@ -19,8 +22,10 @@ PORTS = {
     "METRICS_PORT": (9090, "metrics", "the consumer's metrics"),
 }
 
+MAX_REPLICAS = 16  # × ~100 MB
 
-def read_ports(environment: Mapping[str, str]) -> Ports:
+
+def read_ports(environment: Mapping[str, str], *, replicas: int = 1) -> Ports:
     """Raises SystemExit with every line that is wrong."""
     chosen: dict[str, int] = {}
     wrong = []
@@ -30,15 +35,18 @@ def read_ports(environment: Mapping[str, str]) -> Ports:
             wrong.append(f"{variable} is {given!r}, which is not a port.")
             continue
         port = int(given)
-        if port and is_taken(port):
-            wrong.append(f"Port {port}, for {use}, is taken: set {variable} to another one.")
+        needed = replicas if field == "metrics" else 1  # each consumer's are on a port of its own
+        taken = [each for each in range(port, port + needed) if port and is_taken(each)]
+        wrong += [
+            f"Port {each}, for {use}, is taken: set {variable} to another one." for each in taken
+        ]
         chosen[field] = port
     if wrong:
         raise SystemExit("\n".join(wrong))
     return Ports(**chosen)
 
 
-async def _play_until_told(*, once: bool, ports: Ports) -> int:
+async def _play_until_told(*, once: bool, ports: Ports, replicas: int) -> int:
     """The exit code."""
     told: list[signal.Signals] = []
     playing = asyncio.current_task()
@@ -58,6 +66,7 @@ async def _play_until_told(*, once: bool, ports: Ports) -> int:
         await play(
             once=once,
             ports=ports,
+            replicas=replicas,
             parameters={"DelaySeconds": delay} if delay else {},
             screen=screen,
         )
@@ -73,8 +82,18 @@ async def _play_until_told(*, once: bool, ports: Ports) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.local", description=__doc__)
     parser.add_argument("--once", action="store_true", help="one pass, then exit")
+    parser.add_argument(
+        "--replicas",
+        type=int,
+        default=1,
+        choices=range(1, MAX_REPLICAS + 1),
+        metavar="N",
+        help=f"consumers behind one port, on a Redis (1 to {MAX_REPLICAS})",
+    )
     arguments = parser.parse_args()
-    return asyncio.run(_play_until_told(once=arguments.once, ports=read_ports(os.environ)))
+    replicas = arguments.replicas
+    ports = read_ports(os.environ, replicas=replicas)
+    return asyncio.run(_play_until_told(once=arguments.once, ports=ports, replicas=replicas))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The consumer as a child process: `python -m consumer`, set up by its environment."""
+"""The consumer as a child process, or several: `python -m consumer`, set up by its environment."""
 
 import asyncio
 import json
@@ -6,8 +6,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
+from typing import IO, Any
 
 import aiohttp
 
@@ -26,50 +27,72 @@ class ConsumerError(LocalRunError):
 class Consumer:
     """One consumer that can be started, stopped, killed and started again on its log.
 
-    `url`, `websocket_url` and `metrics_url` are known after `start`.
+    `url`, `websocket_url` and `metrics_url` (the first worker's) are known after `start`.
     """
 
     def __init__(
-        self, environment: Mapping[str, str], output: Path, *, module: str = "consumer"
+        self,
+        environment: Mapping[str, str],
+        output: Path,
+        *,
+        module: str = "consumer",
+        workers: int = 1,
     ) -> None:
         """`environment` is all that it gets; its JSON lines go to `output`."""
         self.output = output
         self.environment = environment
-        self._module = module
+        self._command = [sys.executable, "-m", module]
+        if workers > 1:
+            self._command += ["run", "--workers", str(workers)]
+        self._workers = workers
         self._child: Child | None = None
         self.url = self.websocket_url = self.metrics_url = ""
 
     async def start(self) -> None:
-        """Returns when the log and the queues have answered. Raises ConsumerError."""
-        begins_at = self.output.stat().st_size if self.output.exists() else 0
+        """Returns when all listen, and log and queues have answered. Raises ConsumerError."""
+        if self._child is not None:
+            await self._child.kill()  # of one that died, workers may still hold the port
+        self._begins_at = self.output.stat().st_size if self.output.exists() else 0
         self._child = await Child.start(
-            [sys.executable, "-m", self._module],
+            self._command,
             output=self.output,
             environment=self.environment,
             cwd=ROOT,
         )
         deadline = time.monotonic() + START_TIMEOUT_S
-        while (listening := self._listening(begins_at)) is None:
+        while len(listening := self._said("listening")) < self._workers:
             await self._pause(deadline)
-        address = f"{HOST}:{listening['port']}"
+        first = min(listening, key=lambda record: record.get("worker", 0))
+        address = f"{HOST}:{first['port']}"
         self.url = f"http://{address}"
         self.websocket_url = f"ws://{address}/v1/status"
-        self.metrics_url = f"http://{HOST}:{listening['metrics_port']}/metrics"
+        self.metrics_url = f"http://{HOST}:{first['metrics_port']}/metrics"
         async with aiohttp.ClientSession() as http:
             while not await is_up(http, f"{self.url}/readyz"):
                 await self._pause(deadline)
 
-    def _listening(self, begins_at: int) -> dict[str, int] | None:
-        """The log line that tells the ports, of this start and no earlier one."""
-        with self.output.open("rb") as lines:
-            lines.seek(begins_at)
-            for line in lines:
-                if b'"listening"' not in line or not line.endswith(b"\n"):
-                    continue
-                record = json.loads(line)
-                if record.get("message") == "listening":
-                    return {name: record[name] for name in ("port", "metrics_port")}
-        return None
+    def _said(self, message: str) -> list[dict[str, Any]]:
+        """The log's records with this message, of this start and no earlier one."""
+        with self.output.open("rb") as output:
+            output.seek(self._begins_at)
+            return [record for record in _records(output) if record.get("message") == message]
+
+    @property
+    def worker_pids(self) -> dict[int, int]:
+        """By the workers' numbers; none where there is only one process."""
+        return {each["worker"]: each["pid"] for each in self._said("worker started")}
+
+    def records(self) -> AsyncIterator[dict[str, Any]]:
+        """What it logs from now on, whichever of its processes does."""
+        return self._records_after(self.output.stat().st_size)
+
+    async def _records_after(self, place: int) -> AsyncIterator[dict[str, Any]]:
+        with self.output.open("rb") as output:
+            output.seek(place)
+            while True:
+                for record in _records(output):
+                    yield record
+                await asyncio.sleep(POLL_S)
 
     async def _pause(self, deadline: float) -> None:
         if self.exit_code is not None:
@@ -115,3 +138,15 @@ class Consumer:
 
     def tail(self) -> str:
         return self._child.tail() if self._child else ""
+
+
+def _records(output: IO[bytes]) -> Iterator[dict[str, Any]]:
+    """Of whole lines; the rest of a line comes the next time, when it is written."""
+    while True:
+        place = output.tell()
+        line = output.readline()
+        if not line.endswith(b"\n"):
+            output.seek(place)
+            return
+        if line.startswith(b"{"):  # and no word of the interpreter's
+            yield json.loads(line)

@@ -18,6 +18,7 @@ from infra.local.checklist import EXPRESS, STANDARD, STARTED, STOPPED, Checklist
 from infra.local.daemon import Consumer, ConsumerError
 from infra.local.folder import run_folder
 from infra.local.places import CACHE, LocalRunError, Ports
+from infra.local.redis import Redis
 from infra.local.run import RUNNING_INSTANCES, LocalRun, local_run
 from infra.local.screen import Screen, utc_now
 from infra.local.tasks import timed, together
@@ -33,7 +34,9 @@ class DemoError(LocalRunError):
     """A run could not be started, or did not end as it should."""
 
 
-async def play(*, once: bool, ports: Ports, parameters: Mapping[str, str], screen: Screen) -> None:
+async def play(
+    *, once: bool, ports: Ports, replicas: int, parameters: Mapping[str, str], screen: Screen
+) -> None:
     """Until cancelled; with `once`, until every expected status was seen.
 
     Raises DemoError, or what `local_run` and Consumer.start raise.
@@ -43,15 +46,33 @@ async def play(*, once: bool, ports: Ports, parameters: Mapping[str, str], scree
         async with local_run(
             folder, ports=ports, parameters=parameters, progress=screen.step
         ) as run:
-            consumer = run.consumer()
-            await timed(screen.step, "consumer started", consumer.start())
+            redis = None if replicas == 1 else await _redis(run, screen)
+            consumer = _consumer(run, redis, ports, replicas)
+            started = "consumer started" if redis is None else f"{replicas} consumers started"
+            await timed(screen.step, started, consumer.start())
             _write_addresses(run, consumer)
             _write(run, ENVIRONMENT, exports(consumer.environment))
             try:
-                await Demo(run, consumer, screen).play(once=once)
+                await Demo(run, consumer, redis, screen).play(once=once)
             finally:
                 _forget()
                 screen.note("Ending …")
+
+
+async def _redis(run: LocalRun, screen: Screen) -> Redis:
+    """A log that several consumers may have."""
+    redis = Redis(run.ports.redis, run.folder)
+    run.closing.push_async_callback(redis.stop)
+    await timed(screen.step, "Redis started", redis.start())
+    return redis
+
+
+def _consumer(run: LocalRun, redis: Redis | None, ports: Ports, replicas: int) -> Consumer:
+    if redis is None:
+        return run.consumer()
+    # The ports as they were asked for: where any will do, each has to find one for its metrics.
+    settings = {"STATUSWIRE_LOG": redis.url, "STATUSWIRE_METRICS_PORT": str(ports.metrics)}
+    return run.consumer(settings=settings, workers=replicas)
 
 
 def _write_addresses(run: LocalRun, consumer: Consumer) -> None:
@@ -98,9 +119,12 @@ def _forget() -> None:
 class Demo:
     """One viewer and two runs on a stack that is up."""
 
-    def __init__(self, run: LocalRun, consumer: Consumer, screen: Screen) -> None:
+    def __init__(
+        self, run: LocalRun, consumer: Consumer, redis: Redis | None, screen: Screen
+    ) -> None:
         self._run = run
         self._consumer = consumer
+        self._redis = redis
         self._screen = screen
         token = secrets.token_hex(3)
         self._express, self._standard = f"express-{token}", f"standard-{token}"
@@ -135,6 +159,7 @@ class Demo:
                 self._watch(),
                 self._supervise(),
                 self._run.emulator.watch(),
+                *([] if self._redis is None else [self._redis.watch(), self._tell_of_workers()]),
             )
         ]
         try:
@@ -147,6 +172,24 @@ class Demo:
             for part in parts:
                 part.cancel()
             await asyncio.gather(*parts, return_exceptions=True)
+
+    async def _tell_of_workers(self) -> None:
+        """Which there are, how to end one, and which one comes in its place."""
+        records = self._consumer.records()
+        pids = self._consumer.worker_pids
+        self._screen.note(f"{len(pids)} consumers share that port and one log, in Redis:")
+        for number, pid in sorted(pids.items()):
+            self._screen.note(f"  worker {number}  pid {pid}")
+        self._screen.note(
+            f"Kill one while you watch: kill -9 {pids[0]}. Another takes its place. Who watched"
+            " through it comes back with a cursor: `resumed` below, and no `gap`.\n"
+        )
+        async for record in records:
+            if record["message"] == "worker ended; another follows":
+                code, pid = record["code"], record["pid"]
+                self._screen.note(f"worker {record['worker']}, pid {pid}, has ended ({code})")
+            elif record["message"] == "worker started":
+                self._screen.note(f"worker {record['worker']} is now pid {record['pid']}")
 
     async def _supervise(self) -> None:
         """Start a consumer that died again, as an operator's supervisor would.

@@ -29,6 +29,7 @@ class Ports:
     rest: int = 0
     aws: int = 0
     metrics: int = 0
+    redis: int = 0
 
     def settle(self) -> "Ports":
         """The same with every 0 replaced by a port that is free now."""

@@ -66,10 +66,12 @@ class LocalRun:
         *,
         ports: Ports | None = None,
         settings: Mapping[str, str] | None = None,
+        workers: int = 1,
     ) -> Consumer:
         """A consumer that is still to be started; the run's end stops it at the latest.
 
-        One name, one log: `<name>.db`. `settings` are STATUSWIRE_* that go before ours.
+        One name, one log: `<name>.db`. `settings` are STATUSWIRE_* that go before ours; several
+        workers need another log.
         """
         ports = ports or self.ports
         outputs = self.stack.outputs
@@ -84,7 +86,7 @@ class LocalRun:
             "STATUSWIRE_POLL_WAIT_S": str(POLL_WAIT_S),
             **(settings or {}),
         }
-        consumer = Consumer(environment, self.folder / f"{name}.log")
+        consumer = Consumer(environment, self.folder / f"{name}.log", workers=workers)
         self.closing.push_async_callback(consumer.stop)
         return consumer
 

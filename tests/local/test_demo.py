@@ -98,6 +98,16 @@ def test_a_port_that_is_taken_is_one_clear_line() -> None:
     )
 
 
+def test_each_consumers_port_for_metrics_is_looked_at() -> None:
+    """One after the other, from the one that was asked for."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        given = {"CONSUMER_PORT": "0", "REST_PORT": "0", "AWS_PORT": "0"}
+        given["METRICS_PORT"] = str(taken - 1)
+        with pytest.raises(SystemExit, match=f"Port {taken}, for the consumer's metrics, is taken"):
+            read_ports(given, replicas=2)
+
+
 def test_a_run_leaves_no_folder(tmp_path: Path) -> None:
     """Neither its own nor that of a run that was killed; a running one keeps its own."""
     killed = tmp_path / "run-killed"

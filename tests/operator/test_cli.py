@@ -55,7 +55,9 @@ def test_an_interrupt_while_loading_ends_without_a_traceback(
     assert main() == 130
 
 
-@pytest.mark.parametrize("arguments", [("doctor", "--bogus"), ("bogus",), ("dlq", "bogus")])
+@pytest.mark.parametrize(
+    "arguments", [("doctor", "--bogus"), ("bogus",), ("dlq", "bogus"), ("run", "--workers", "0")]
+)
 def test_what_is_misspelled_ends_with_2(arguments: tuple[str, ...]) -> None:
     """With a word on how it is used, and no traceback."""
     done = run(*arguments)

@@ -2,8 +2,10 @@
 
 import asyncio
 import hashlib
+import socket
 import ssl
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ from cryptography.hazmat.primitives import serialization
 from websockets.asyncio.client import connect
 
 from consumer.core.limits import Limits
+from consumer.edges.acceptor import Acceptor
 from consumer.edges.tls import Certificates
+from consumer.edges.websocket import Connection
 from consumer.pipeline import Counts
 from consumer.settings import BadSettings
 from tests.edges.conftest import Service, read, rest, serving, until
@@ -80,6 +84,18 @@ def shown(client: Any) -> str:
     """The certificate that the server showed."""
     encoded = client.transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
     return hashlib.sha256(encoded).hexdigest()
+
+
+async def test_others_may_listen_on_the_same_port(secured: Service) -> None:
+    """Who comes when they have gone finds us."""
+    certificates = secured.server.door.certificates
+    assert certificates is not None
+    acceptor = Acceptor(secured.server.door, certificates, partial(Connection, secured.server))
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as other:
+        secured.port = other.getsockname()[1]
+        await acceptor.listen("127.0.0.1", secured.port, reuse_port=True)
+    secured.closing.callback(acceptor.close)
+    await watch(secured)
 
 
 async def test_a_new_pair_counts_from_then_on(secured: Service, files: Files) -> None:

@@ -1,0 +1,56 @@
+"""Several consumers behind one port, on a real Redis, as `make demo REPLICAS=3` has them."""
+
+import os
+import signal
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from infra.local.places import Ports
+from infra.local.redis import Redis
+from tests.e2e.conftest import Product
+from tests.e2e.test_path import ended, new_name, statuses
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def replicas(product: Product) -> AsyncIterator[Product]:
+    """Three of them, instead of the one that runs."""
+    await product.consumer.stop()
+    redis = Redis(Ports().settle().redis, product.run.folder)
+    await redis.start()
+    settings = {"STATUSWIRE_LOG": redis.url, "STATUSWIRE_METRICS_PORT": "0"}
+    consumer = product.run.consumer(
+        "replicas", ports=Ports().settle(), settings=settings, workers=3
+    )
+    await consumer.start()
+    yield Product(product.run, consumer, product.http)
+    await consumer.stop()
+    await redis.stop()
+
+
+async def test_all_killed_in_the_middle_of_a_run(replicas: Product) -> None:
+    """Others take their places by themselves; whoever resumes has seen every status once."""
+    instance, name = replicas.stopped[0], new_name()
+    viewer = await replicas.watch(f"watch=execution:{name}")
+    status, _ = await replicas.post("/standard-instance", {"instance_id": instance, "name": name})
+    assert status == 202
+    await viewer.until(lambda events: "WAITING" in statuses(events, of=name))
+    killed = replicas.consumer.worker_pids
+    assert sorted(killed) == [0, 1, 2]
+    records = replicas.consumer.records()
+    for pid in killed.values():
+        os.kill(pid, signal.SIGKILL)
+    async for record in records:
+        if record["message"] == "listening":
+            break
+
+    resumed = await replicas.watch(f"watch=execution:{name}&since={viewer.cursor}")
+    await resumed.until(ended(name))
+    assert not any(frame["op"] == "gap" for frame in resumed.frames)
+    assert statuses(viewer.events + resumed.events, of=name) == [
+        "WAITING", "CHECKING", "STARTING", "VERIFYING", "SUCCEEDED",
+    ]  # fmt: skip
+    assert set(replicas.consumer.worker_pids.values()).isdisjoint(killed.values())
