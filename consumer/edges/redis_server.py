@@ -152,7 +152,7 @@ async def translated() -> AsyncIterator[None]:
     """Whatever keeps Redis from answering, as `LogUnavailable`."""
     try:
         yield
-    # RuntimeError is uvloop's for a write to a connection that is closed, which the library passes on.
+    # RuntimeError is uvloop's for a write to what is closed; the library passes it on.
     except (RedisError, OSError, TimeoutError, RuntimeError) as error:
         raise LogUnavailable(f"Redis: {type(error).__name__}: {error}") from error
     # The library waits by asyncio.wait_for, which before Python 3.12 may swallow a cancellation

@@ -262,7 +262,7 @@ def test_nothing_is_due_once_it_is_shut() -> None:
 
 
 def test_a_cursor_that_is_forgotten_is_not_counted_any_more() -> None:
-    """A request that can resume no more is served as one that knows nothing, and frees its bytes."""
+    """A request that can resume no more is served as one that knows nothing."""
     session = Session("e", Limits())
     session.forget_cursor()
     session.admit(Unsubscribe(["*"]))
