@@ -37,9 +37,10 @@ def play(scenarios: Sequence[Scenario], scale: Scale, folder: Path) -> dict[str,
 
 
 def write_documents() -> None:
-    """The table and the plots, of all that was kept."""
+    """The table and the plots, of all that was kept; what was not stays as it is."""
     found = results.kept(SCENARIOS)
-    report.write(DOCUMENT, report.report(SCENARIOS, found, PLOTS.name))
+    before = report.written(DOCUMENT)
+    report.write(DOCUMENT, report.report(SCENARIOS, found, PLOTS.name, before))
     PLOTS.mkdir(exist_ok=True)
     # Drawing takes what the product does not: it has the peers' environment.
     subprocess.run([PYTHON, "-m", "tests.bench.plots", results.FOLDER, PLOTS], cwd=ROOT, check=True)

@@ -1,5 +1,6 @@
 """The results as Markdown: each goal beside what came out, then what everyone did."""
 
+import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
@@ -14,21 +15,38 @@ from tests.bench.stand import Sample
 BEGIN: Final = "<!-- from here: written by `make bench WRITE=1` -->"
 END: Final = "<!-- to here -->"
 SIDES: Final = {"at least": "≥", "at most": "≤"}
+_GOALS: Final = (
+    "| goal | asked | came out (95 % interval) | figure | reached |",
+    "|---|---|---|---|---|",
+)
 REACHED: Final = {True: "yes", False: "no", None: "not measured"}
 
 
 def report(
-    scenarios: Sequence[Scenario], results: Mapping[str, Results], plots: str | None = None
+    scenarios: Sequence[Scenario],
+    results: Mapping[str, Results],
+    plots: str | None = None,
+    before: str = "",
 ) -> str:
-    """Of the scenarios that have results; `plots` is where their pictures are, if anywhere."""
-    played = [scenario for scenario in scenarios if scenario.name in results]
-    parts = [_goals(played, results)] if any(scenario.goals for scenario in played) else []
-    for scenario in played:
-        found = results[scenario.name]
+    """Of the scenarios that have results; `plots` is where their pictures are, if anywhere. What
+    was reported `before` of others stays.
+    """
+    goals = [row for each in scenarios for row in _goals(each, results.get(each.name), before)]
+    parts = ["\n".join([*_GOALS, *goals])] if goals else []
+    for scenario in scenarios:
+        if (found := results.get(scenario.name)) is None:
+            parts += _kept(scenario, before)
+            continue
         parts.append(_table(scenario, found))
         if plots is not None and found.samples:
             parts += [_picture(scenario, figure, plots) for figure in scenario.plotted]
     return "\n\n".join(parts)
+
+
+def written(file: Path) -> str:
+    """What stands between the marks of a document."""
+    _, _, rest = file.read_text().partition(BEGIN)
+    return rest.partition(END)[0]
 
 
 def write(file: Path, text: str) -> None:
@@ -40,17 +58,20 @@ def write(file: Path, text: str) -> None:
     file.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after or chr(10)}")
 
 
-def _goals(scenarios: Iterable[Scenario], results: Mapping[str, Results]) -> str:
-    lines = [
-        "| goal | asked | came out (95 % interval) | figure | reached |",
-        "|---|---|---|---|---|",
-    ]
-    lines += [
-        _row(judge(goal, results[scenario.name].samples))
-        for scenario in scenarios
-        for goal in scenario.goals
-    ]
-    return "\n".join(lines)
+def _goals(scenario: Scenario, results: Results | None, before: str) -> Iterable[str]:
+    """Its rows: of what was played now, or else as they were."""
+    for goal in scenario.goals:
+        if results is not None:
+            yield _row(judge(goal, results.samples))
+        else:
+            yield from re.findall(rf"^\| {re.escape(goal.text)} [|(].*$", before, re.MULTILINE)
+
+
+def _kept(scenario: Scenario, before: str) -> Iterable[str]:
+    """Its table and pictures as they were."""
+    for section in re.split(r"^(?=\*\*)", before, flags=re.MULTILINE):
+        if section.partition("\n")[0].endswith(f"(`--only {scenario.name}`)"):
+            yield section.strip()
 
 
 def _row(verdict: Verdict) -> str:
