@@ -109,7 +109,7 @@ class Hub:
                 await self.load()
                 break
             except LogUnavailable as error:
-                log.warning("the log does not answer", extra={"reason": str(error)})
+                log.warning("the log does not answer; trying again", extra={"reason": str(error)})
                 await asyncio.sleep(RETRY_S)
         # Nothing was awaited since the view is of the new epoch.
         for client in self.clients:

@@ -89,6 +89,7 @@ class SlowLog:
 
     epoch = "e"
     head = 0
+    away_s = 0.0
 
     def __init__(self, dice: random.Random) -> None:
         self.entries: list[Entry] = []
