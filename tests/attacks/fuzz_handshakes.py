@@ -104,6 +104,8 @@ class Tokens:
 class SilentHub:
     """Who takes part; it serves nothing."""
 
+    epoch = "e"
+
     def __init__(self) -> None:
         self.clients: set[Connection] = set()
 

@@ -43,10 +43,11 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("one", BREAKS, ids=lambda one: one.name)
 def test_a_break_fits_the_code(one: Break) -> None:
-    """Its text occurs once, and what takes its place is Python, and something else."""
+    """Its text occurs once, and what takes its place is something else, and in Python still Python."""
     source = (ROOT / one.file).read_text()
     broken = one.broken(source)
-    compile(broken, one.file, "exec")
+    if one.file.endswith(".py"):
+        compile(broken, one.file, "exec")
     assert broken != source
 
 
