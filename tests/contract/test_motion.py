@@ -29,6 +29,8 @@ PATTERNS = ["*", "machine:standard", f"instance:{examples.INSTANCE}", "execution
 class HesitantLog:
     """The log, taking a moment longer to answer: so that much happens meanwhile."""
 
+    away_s = 0.0
+
     def __init__(self, log: StatusLog, dice: random.Random) -> None:
         self._log = log
         self._dice = dice
