@@ -101,6 +101,8 @@ class Hub:
             except (EpochEnded, Trimmed) as error:
                 log.warning("beginning again", extra={"reason": type(error).__name__})
                 await self._begin_again()
+            else:
+                return  # no log ends its feed; were it to, asking again and again would be no help
 
     async def _begin_again(self) -> None:
         """Read anew what stands, and have every client told so."""
