@@ -3,6 +3,7 @@
 In CI the system's must be there: two generations of servers take the same scripts.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -111,11 +112,14 @@ class Servers:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on now; a cluster's node takes the one 10,000 above it, too."""
+    while True:
+        with socket.socket() as probe, socket.socket() as above:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+            with contextlib.suppress(OSError, OverflowError):
+                above.bind(("127.0.0.1", port + 10_000))
+                return port
 
 
 def speaks_tls(binary: str) -> bool:
