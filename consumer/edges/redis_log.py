@@ -14,8 +14,10 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
+from consumer.around_log import AroundLog
 from consumer.core import entries
 from consumer.core.entries import Entry
 from consumer.core.events import Event
@@ -398,37 +400,16 @@ class RedisLog:
             log.warning("the log does not answer; trying again", extra={"reason": str(error)})
 
 
-class FencedLog:
+class FencedLog(AroundLog):
     """The log for who leads: it takes nothing from one who no longer does."""
 
     def __init__(self, status_log: RedisLog, fence: bytes) -> None:
-        self._log = status_log
-        self._fence = fence
-        self.newest = status_log.newest
-        self.changes = status_log.changes
-        self.read = status_log.read
-        self.history = status_log.history
-        self.prune = status_log.prune
-        self.lead = status_log.lead
-
-    @property
-    def epoch(self) -> str:
-        """See `StatusLog.epoch`."""
-        return self._log.epoch
-
-    @property
-    def head(self) -> int:
-        """See `StatusLog.head`."""
-        return self._log.head
-
-    @property
-    def away_s(self) -> float:
-        """See `StatusLog.away_s`."""
-        return self._log.away_s
+        super().__init__(status_log)
+        self._append = partial(status_log.append, fence=fence)
 
     async def append(self, batch: Sequence[Event]) -> list[Verdict]:
         """See `StatusLog.append`."""
-        return await self._log.append(batch, self._fence)
+        return await self._append(batch)
 
 
 _APPEND: Final = Script("append")

@@ -31,6 +31,7 @@ from opentelemetry.trace import (
 )
 
 from consumer import __version__
+from consumer.around_log import AroundLog
 from consumer.core import events
 from consumer.core.entries import Entry
 from consumer.core.events import Event
@@ -208,33 +209,13 @@ class TracedSource:
         await self._source.release(messages)
 
 
-class TracedLog:
+class TracedLog(AroundLog):
     """A `StatusLog` that tells when it took something, and when that was sent."""
 
     def __init__(self, log: StatusLog, traces: Traces, watchers: Callable[[Entry], int]) -> None:
-        self._log = log
+        super().__init__(log)
         self._traces = traces
         self._watchers = watchers
-        self.newest = log.newest
-        self.read = log.read
-        self.history = log.history
-        self.prune = log.prune
-        self.lead = log.lead
-
-    @property
-    def epoch(self) -> str:
-        """See `StatusLog.epoch`."""
-        return self._log.epoch
-
-    @property
-    def head(self) -> int:
-        """See `StatusLog.head`."""
-        return self._log.head
-
-    @property
-    def away_s(self) -> float:
-        """See `StatusLog.away_s`."""
-        return self._log.away_s
 
     async def append(self, batch: Sequence[Event]) -> list[Verdict]:
         """See `StatusLog.append`."""

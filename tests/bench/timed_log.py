@@ -4,38 +4,18 @@ import statistics
 import time
 from collections.abc import Sequence
 
+from consumer.around_log import AroundLog
 from consumer.core.events import Event
 from consumer.core.statuses import Verdict
 from consumer.ports import StatusLog
 
 
-class TimedLog:
+class TimedLog(AroundLog):
     """A `StatusLog` before another; only what is appended through it is timed."""
 
     def __init__(self, status_log: StatusLog) -> None:
-        self._log = status_log
+        super().__init__(status_log)
         self._took_ms: list[float] = []
-        self.newest = status_log.newest
-        self.changes = status_log.changes
-        self.read = status_log.read
-        self.history = status_log.history
-        self.prune = status_log.prune
-        self.lead = status_log.lead
-
-    @property
-    def epoch(self) -> str:
-        """See `StatusLog.epoch`."""
-        return self._log.epoch
-
-    @property
-    def head(self) -> int:
-        """See `StatusLog.head`."""
-        return self._log.head
-
-    @property
-    def away_s(self) -> float:
-        """See `StatusLog.away_s`."""
-        return self._log.away_s
 
     async def append(self, batch: Sequence[Event]) -> list[Verdict]:
         """See `StatusLog.append`."""
