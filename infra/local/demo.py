@@ -51,7 +51,7 @@ async def play(
             started = "consumer started" if redis is None else f"{replicas} consumers started"
             await timed(screen.step, started, consumer.start())
             _write_addresses(run, consumer)
-            _write(run, ENVIRONMENT, exports(consumer.environment))
+            _write_environment(run, consumer, redis)
             try:
                 await Demo(run, consumer, redis, screen).play(once=once)
             finally:
@@ -95,12 +95,30 @@ def _write_addresses(run: LocalRun, consumer: Consumer) -> None:
     _write(run, ADDRESSES, json.dumps(addresses, indent=2) + "\n")
 
 
+def _write_environment(run: LocalRun, consumer: Consumer, redis: Redis | None) -> None:
+    """Anew whenever a process has taken another's place."""
+    _write(run, ENVIRONMENT, exports(surroundings(run, consumer, redis)))
+
+
+def surroundings(run: LocalRun, consumer: Consumer, redis: Redis | None) -> dict[str, str]:
+    """Variables of a shell beside the demo: what the consumer has, and whom a drill may hit."""
+    return {
+        **consumer.environment,
+        "DEMO_AWS_PID": str(run.emulator.pid),
+        "DEMO_CONSUMER_PID": str(consumer.pid),
+        "DEMO_CONSUMER_URL": consumer.url,
+        "DEMO_INSTANCE": run.instances[-1],
+        "DEMO_WORKER_PIDS": " ".join(map(str, consumer.worker_pids.values())),
+        **({} if redis is None else {"DEMO_REDIS_PID": str(redis.pid)}),
+    }
+
+
 def exports(environment: Mapping[str, str]) -> str:
-    """For a shell in which an operator's commands find the demo's AWS, log and ports."""
+    """For a shell in which an operator's commands find the demo's AWS, log, ports and processes."""
     return "".join(
         f"export {name}={shlex.quote(value)}\n"
         for name, value in sorted(environment.items())
-        if name.startswith(("AWS_", "STATUSWIRE_"))
+        if name.startswith(("AWS_", "DEMO_", "STATUSWIRE_"))
     )
 
 
@@ -190,6 +208,7 @@ class Demo:
                 self._screen.note(f"worker {record['worker']}, pid {pid}, has ended ({code})")
             elif record["message"] == "worker started":
                 self._screen.note(f"worker {record['worker']} is now pid {record['pid']}")
+                _write_environment(self._run, self._consumer, self._redis)
 
     async def _supervise(self) -> None:
         """Start a consumer that died again, as an operator's supervisor would.
@@ -207,6 +226,7 @@ class Demo:
                 ending = str(death).splitlines()[0].rstrip(":")
                 self._screen.note(f"{ending}; starting it again …")
                 await self._consumer.start()
+                _write_environment(self._run, self._consumer, self._redis)
 
     async def _watch(self) -> None:
         """Print every frame. A connection that is lost is resumed with the last cursor."""

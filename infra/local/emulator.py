@@ -77,6 +77,12 @@ class Emulator:
             raise EmulatorError(f"The embedded AWS ended ({code}):\n{self.tail()}")
 
     @property
+    def pid(self) -> int:
+        if self._child is None:
+            raise EmulatorError("The embedded AWS was never started.")
+        return self._child.pid
+
+    @property
     def exit_code(self) -> int | None:
         return self._child.exit_code if self._child else None
 

@@ -53,6 +53,12 @@ class Redis:
             return False
         return answer == b"+PONG\r\n"
 
+    @property
+    def pid(self) -> int:
+        if self._child is None:
+            raise RedisError("Redis was never started.")
+        return self._child.pid
+
     async def stop(self) -> None:
         if self._child is not None:
             await self._child.stop(STOP_GRACE_S)

@@ -12,6 +12,8 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from infra.local.daemon import Consumer
 from infra.local.folder import run_folder
+from infra.local.places import Ports
+from infra.local.redis import Redis
 from infra.local.run import RUNNING_INSTANCES, LocalRun, local_run
 
 # The machine's waits are the template's parameters; shorter here than its defaults.
@@ -105,4 +107,30 @@ async def product(embedded_aws: LocalRun, request: pytest.FixtureRequest) -> Asy
         product = Product(embedded_aws, consumer, http)
         await product.fleet()
         yield product
+    await consumer.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def redis(embedded_aws: LocalRun) -> AsyncIterator[Redis]:
+    """A server for the log of several consumers."""
+    server = Redis(Ports().settle().redis, embedded_aws.folder)
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def replicas(product: Product, redis: Redis) -> AsyncIterator[Product]:
+    """Three of them behind one port, instead of the one that runs."""
+    await product.consumer.stop()
+    settings = {
+        "STATUSWIRE_LOG": redis.url,
+        "STATUSWIRE_METRICS_PORT": "0",
+        "STATUSWIRE_HEARTBEAT_S": "1",
+    }
+    consumer = product.run.consumer(
+        "replicas", ports=Ports().settle(), settings=settings, workers=3
+    )
+    await consumer.start()
+    yield Product(product.run, consumer, product.http)
     await consumer.stop()

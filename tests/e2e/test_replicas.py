@@ -2,35 +2,15 @@
 
 import os
 import signal
-from collections.abc import AsyncIterator
 
 import aioboto3
 import pytest
-import pytest_asyncio
 
 from infra.local.instances import read_states
-from infra.local.places import Ports
-from infra.local.redis import Redis
 from tests.e2e.conftest import Product
 from tests.e2e.test_path import ended, new_name, statuses
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def replicas(product: Product) -> AsyncIterator[Product]:
-    """Three of them, instead of the one that runs."""
-    await product.consumer.stop()
-    redis = Redis(Ports().settle().redis, product.run.folder)
-    await redis.start()
-    settings = {"STATUSWIRE_LOG": redis.url, "STATUSWIRE_METRICS_PORT": "0"}
-    consumer = product.run.consumer(
-        "replicas", ports=Ports().settle(), settings=settings, workers=3
-    )
-    await consumer.start()
-    yield Product(product.run, consumer, product.http)
-    await consumer.stop()
-    await redis.stop()
 
 
 async def test_all_killed_in_the_middle_of_a_run(replicas: Product) -> None:
