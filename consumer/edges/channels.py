@@ -81,13 +81,17 @@ class Channel(asyncio.Protocol):
     # httptools' callbacks
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        self._add(len(name) + len(value))
         self._headers[name.lower()] = value
 
     def on_body(self, body: bytes) -> None:
-        self._size += len(body)
+        self._add(len(body))
+        self._body.append(body)
+
+    def _add(self, size: int) -> None:
+        self._size += size
         if self._size > MAX_ANSWER_BYTES:
             raise BadAnswer(f"larger than {MAX_ANSWER_BYTES} bytes")
-        self._body.append(body)
 
     def on_message_complete(self) -> None:
         status = self._parser.get_status_code()

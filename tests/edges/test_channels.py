@@ -114,17 +114,18 @@ async def test_other_ways_to_say_the_same(said: bytes, upstream: Upstream, kept:
         b"no HTTP at all\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nfine",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfine",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nlarge",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n" + b"x" * 50,
+        b"HTTP/1.1 200 OK\r\n" + b"X: 12345678\r\n" * 8 + b"Content-Length: 4\r\n\r\nfine",
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
     ],
     ids=["nothing", "short", "endless", "garbage", "two lengths", "bad chunk", "too large",
-         "an upgrade"],
+         "too much before it", "an upgrade"],
 )  # fmt: skip
 async def test_what_is_no_whole_answer_fails_and_its_connection_is_not_used_again(
     said: bytes | None, upstream: Upstream, kept: Channels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What half of one would mean, nobody may guess; what comes late is not taken for the next."""
-    monkeypatch.setattr(channels, "MAX_ANSWER_BYTES", 4)
+    monkeypatch.setattr(channels, "MAX_ANSWER_BYTES", 64)
     upstream.says = [said]
     with pytest.raises((BadAnswer, ConnectionResetError, TimeoutError)):
         await kept.request(REQUEST, 0.2)
