@@ -12,21 +12,26 @@ class Line:
 
     def __init__(self) -> None:
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._is_taken = False  # in this pass
 
     async def turn(self) -> None:
         """Wait for one's turn; it lasts until the task waits for anything."""
         loop = asyncio.get_running_loop()
+        if not self._is_taken:
+            self._is_taken = True
+            loop.call_soon(self._next)
+            return
         turn: asyncio.Future[None] = loop.create_future()
         self._waiting.append(turn)
-        if len(self._waiting) == 1:
-            loop.call_soon(self._next)
         await turn
 
     def _next(self) -> None:
-        while self._waiting:
+        """The next pass: whoever is first goes on, and whoever is behind in the one after it."""
+        self._is_taken = False
+        while self._waiting and not self._is_taken:
             turn = self._waiting.popleft()
             if not turn.done():  # who was cancelled has no turn
                 turn.set_result(None)
-                break
-        if self._waiting:
+                self._is_taken = True
+        if self._is_taken:
             asyncio.get_running_loop().call_soon(self._next)

@@ -22,6 +22,7 @@ CLOSE_S: Final = 5.0  # for the client's half of the closing handshake
 WRITE_BUFFER_BYTES: Final = 64 * 1024  # past it the outbox takes over: 10,000 stuck ≈ 640 MB
 MAX_REQUEST_BYTES: Final = 20 * 1024  # an address of 8 KiB, a token of 4 KiB, 8 KiB of the rest
 TURN_BYTES: Final = 1024  # acted on at once: the smallest frames take 1.2 ms, a subscribe 20 µs
+CORK_BYTES: Final = 16 * 1024  # joined at most: all of a handshake but a large snapshot
 NOTHING: Final = bytearray()  # for all who have nothing waiting; nobody adds to it
 MAX_DISCARDED_BYTES: Final = 256 * 1024  # of what still comes once we have said our last word
 
@@ -32,6 +33,7 @@ class Stream(asyncio.Protocol):
     __slots__ = (
         "_bucket",
         "_budget",
+        "_corked",
         "_grant",
         "_is_ending",
         "_is_in_line",
@@ -79,6 +81,7 @@ class Stream(asyncio.Protocol):
         self._size = 0  # of the request so far; at the end, of what is discarded
         self._is_ending = False
         self._unread = NOTHING  # what waits for its turn; cheap to cut at its front
+        self._corked: bytearray | None = None  # what waits to be written with what comes next
         self._is_in_line = False
         self._task: asyncio.Task[None] | None = None  # while it runs, nothing is acted on
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
@@ -175,9 +178,24 @@ class Stream(asyncio.Protocol):
         self._transport.abort()
 
     def _put(self, data: bytes) -> None:
-        """Have the transport write."""
+        """Have the transport write; at once, or with what comes next."""
         self._step_aside()
-        self._transport.write(data)
+        if self._corked is None:
+            self._transport.write(data)
+            return
+        self._corked += data
+        if len(self._corked) > CORK_BYTES:  # the transport is to say when it has enough
+            self._uncork()
+
+    def _cork(self) -> None:
+        """Join what is written until `_uncork`: each write costs a tenth of a handshake."""
+        if self._corked is None:
+            self._corked = bytearray()
+
+    def _uncork(self) -> None:
+        corked, self._corked = self._corked, None
+        if corked and not self._transport.is_closing():
+            self._transport.write(corked)
 
     def _step_aside(self) -> None:
         """Have nothing written past the transport until it has nothing in line, and may go on."""
@@ -211,6 +229,7 @@ class Stream(asyncio.Protocol):
         A socket that is closed with bytes unread is reset, and what was written may be lost
         (RFC 1122, section 4.2.2.13): so they are read, up to a bound, until the client closes.
         """
+        self._uncork()
         self._is_ending = True
         self._size = 0
         self._unread.clear()

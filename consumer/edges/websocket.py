@@ -107,6 +107,8 @@ class Connection(Stream):
         if self.session.is_clear:
             if self.crowd is not None:
                 self.crowd.set_aside(self)
+            if self._corked is not None:
+                self._uncork()
             self._transport.write(batch.frames)
             return True
         self.session.put(batch)
@@ -130,6 +132,7 @@ class Connection(Stream):
         return (
             self.session.is_clear
             and self.place != 0
+            and self._corked is None
             and transport.get_write_buffer_size() == 0
             and not transport.is_closing()
         )
@@ -225,16 +228,18 @@ class Connection(Stream):
     # The handshake.
 
     def _answer(self, wire: Wire, request: Request) -> None:
-        now = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
         peer = cast(Address, self._peer)
-        response = handshake.answer(self._server, wire, request, peer, now)
+        response = handshake.answer(self._server, wire, request, peer, loop.time())
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             self._reply(response)
             return
         self._bucket = self._server.door.counted_as(peer, request.headers)
         wire.send_response(response)
+        self._cork()
         self._send()
         self._authorise(request, urlsplit(request.path).query)
+        loop.call_soon(self._uncork)  # behind the task that a subscription has begun
 
     def _authorise(self, request: Request, query: str) -> None:
         """Admit whoever may watch; close whoever may not."""
@@ -257,7 +262,9 @@ class Connection(Stream):
         if grant is None:
             self._server.door.refuse("token")
         elif self._is_open:
+            self._cork()
             self._admit(grant, fields)
+            asyncio.get_running_loop().call_soon(self._uncork)
         self._resume()
 
     async def _verify(self, verifier: Verifier, token: str) -> Grant | None:

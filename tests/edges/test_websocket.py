@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from websockets.typing import Origin
 from consumer.core.limits import Limits
 from consumer.edges import websocket
 from tests.core import examples
-from tests.edges.conftest import Service, read
+from tests.edges.conftest import Service, read, until
 
 
 async def _next(client: Any, op: str) -> Any:
@@ -308,3 +309,29 @@ async def test_frames_are_the_same_bytes_for_all(service: Service) -> None:
             pass
         seen.append(raw)
     assert seen[0] == seen[1]
+
+
+async def test_a_handshake_is_answered_in_one_write(service: Service) -> None:
+    """The answer, `welcome` and a small snapshot: each write costs a tenth of it."""
+    loop = asyncio.get_running_loop()
+    with socket.create_connection(("127.0.0.1", service.port)) as line:
+        line.setblocking(False)
+        await loop.sock_sendall(line, HANDSHAKE.replace(b"status ", b"status?watch=* "))
+        async with asyncio.timeout(5):
+            said = await loop.sock_recv(line, 65_536)
+    assert said.startswith(b"HTTP/1.1 101")
+    assert b'"snapshot"' in said
+
+
+async def test_a_large_snapshot_is_not_piled_up_to_be_joined(service: Service) -> None:
+    """Who reads none of its snapshot is sent no more of it than the buffers on the way hold."""
+    note = "x" * 10_000
+    runs = (f"run-{number}" for number in range(1_000))
+    await service.log.append([examples.step(run=run, detail={"note": note}) for run in runs])
+    with socket.create_connection(("127.0.0.1", service.port)) as line:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        line.sendall(HANDSHAKE.replace(b"status ", b"status?watch=* "))
+        await until(lambda: any(client.session.is_paused for client in service.hub.clients))
+        (client,) = service.hub.clients
+        assert isinstance(client, websocket.Connection)
+        assert client._transport.get_write_buffer_size() < 1 << 20
