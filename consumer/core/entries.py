@@ -13,6 +13,7 @@ from consumer.core import watch
 from consumer.core.events import Event, decode_stored, encode
 
 _OP_TEXT_FIN: Final = 0x81  # RFC 6455, section 5.2: FIN and opcode 1
+_NO_INSTANCE: Final = b'"instance_id":null'  # looked for first: few are worth reading again
 
 
 class Entry(Struct, frozen=True, gc=False):
@@ -80,6 +81,19 @@ def committed(epoch: str, place: int, event: Event, payload: bytes, *, late: boo
     """The entry of an event and its JSON."""
     key = event.key
     return Entry(place, key, late, payload, event, watch.matching(event, key), epoch)
+
+
+def told_late(newest: bytes, late: Entry) -> bytes:
+    """The JSON of a key's newest event, after a late entry of the key; the same object where that
+    tells nothing new.
+
+    Whether or not the key's standing knew the instance (a confirmation may have told it), what
+    stands has none: then the late entry tells it, in the log as in the view.
+    """
+    if _NO_INSTANCE not in newest:
+        return newest
+    before = stored(late.epoch, 0, newest, late=False)
+    return newest if (told := before.told_by(late)) is before else told.payload
 
 
 def cursor(epoch: str, place: int) -> str:

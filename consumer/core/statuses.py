@@ -101,6 +101,15 @@ def judge(event: Event, current: Standing | None) -> tuple[Verdict, Standing]:
     return LATE, as_it_was
 
 
+def is_remembered(event: Event, verdict: Verdict) -> bool:
+    """Whether an event must be known when it comes again, by what its key stands at or by its `id`.
+
+    Not what our own looks confirm, which is in no queue to be delivered again: a sweep of 2,000
+    instances every 300 s would leave 576,000 of them a day.
+    """
+    return verdict.is_sent or event.source != "reconcile"
+
+
 def complete(event: Event, standing: Standing) -> Event:
     """The event with the instance that others of its key told of, if it has none itself.
 

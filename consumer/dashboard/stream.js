@@ -28,6 +28,7 @@ const CLOSES = new Map([
 const TOKEN_REFUSED = 4401;
 const FORBIDDEN = 4403;
 const LOST = { stop: false, why: "the connection was lost" };
+const LOG_AWAY = "the server's log does not answer; what you see may be old";
 
 /**
  * Tells its owner, by these methods:
@@ -56,6 +57,7 @@ export class Stream {
   #heartbeatMs = 0; // 0 until the server's welcome
   #heardAtMs = 0;
   #liveSinceMs = null;
+  #isLogAway = false; // so that whatever else the server says, nothing new is told
   #state = { name: "connecting" };
   #retryTimer;
   #watchTimer;
@@ -76,6 +78,7 @@ export class Stream {
     this.#snapshot = [];
     this.#drainMs = null;
     this.#heartbeatMs = 0;
+    this.#isLogAway = false;
     this.#heardAtMs = performance.now();
     const socket = new WebSocket(this.#url, [SUBPROTOCOL, ...this.#credential.subprotocols]);
     this.#socket = socket;
@@ -115,11 +118,21 @@ export class Stream {
       this.#abandon("the server sent something unreadable");
       return;
     }
-    if (this.#state.name === "stale" && !frame.away_ms) {
+    if (frame.op === "heartbeat") this.#isLogAway = frame.away_ms > 0;
+    if (frame.op === "status") this.#isLogAway = false;
+    this.#freshen();
+    this.#apply(frame);
+  }
+
+  /** Live or stale, now that something was heard; neither before the first snapshot. */
+  #freshen() {
+    const { name, why } = this.#state;
+    if (this.#isLogAway && (name === "live" || (name === "stale" && why !== LOG_AWAY))) {
+      this.#become("stale", LOG_AWAY);
+    } else if (!this.#isLogAway && name === "stale") {
       this.#become("live");
       this.#watch();
     }
-    this.#apply(frame);
   }
 
   /** Frames of a kind that this version does not know are left alone: the contract may grow. */
@@ -158,9 +171,6 @@ export class Stream {
       case "heartbeat":
         this.#keep(frame);
         if (typeof frame.lag_ms === "number") this.#owner.lag(frame.lag_ms);
-        if (frame.away_ms > 0 && this.#state.name === "live") {
-          this.#become("stale", "the server's log does not answer; what you see may be old");
-        }
         break;
       case "draining":
         this.#drainMs = frame.retry_ms;

@@ -16,7 +16,6 @@ from consumer.core.statuses import Standing, Verdict
 
 MAX_KNOWN: Final = 20_000  # × ~1.5 kB (standing, payload) = 30 MB; others are asked for
 _STANDING: Final = msgspec.json.Decoder(Standing)
-_NO_INSTANCE: Final = b'"instance_id":null'  # looked for first: few are worth reading again
 
 
 class Known(Struct, frozen=True, gc=False):
@@ -137,8 +136,8 @@ class Draft:
             return verdict
         number = self._numbers.setdefault(key, len(self._numbers) + 1)
         if not is_step:
-            is_known = verdict.is_sent or event.source != "reconcile"
-            self._identities[event.identity] = aged_from_ms if is_known else ""
+            remembered = statuses.is_remembered(event, verdict)
+            self._identities[event.identity] = aged_from_ms if remembered else ""
         if verdict.is_sent:
             told = statuses.complete(event, standing)
             payload = events.encode(told)
@@ -157,10 +156,5 @@ def _after(  # what an entry changes
     latest_ms = max(time_ms, known.latest_ms)
     if not late:
         return Known(known.revision, standing, latest_ms, told.terminal, payload)
-    stands = known.payload
-    # Whether or not the standing knew the instance (a confirmation may have told it), what stands
-    # has none: then the late entry tells it, as it does to the view.
-    if _NO_INSTANCE in stands:
-        late_entry = entries.stored("", 0, payload, late=True)
-        stands = entries.stored("", 0, stands, late=False).told_by(late_entry).payload
+    stands = entries.told_late(known.payload, entries.committed("", 0, told, payload, late=True))
     return Known(known.revision, standing, latest_ms, known.ended, stands)

@@ -38,7 +38,6 @@ _PLACES_OF_KEY: Final = """
 """
 READ_ENTRIES: Final = 100  # × ~600 B = 60 kB, a chunk of a replay; × 16 kB = 1.6 MB at the most
 LAST_PLACE: Final = 2**63 - 1
-_NO_INSTANCE: Final = b'"instance_id":null'  # looked for first: few are worth reading again
 
 T = TypeVar("T")
 
@@ -159,11 +158,9 @@ class SqliteLog:
         verdict, standing = statuses.judge(event, known.standing if known else None)
         if verdict is REPEAT:
             return verdict
-        # A sweep of 2,000 instances every 300 s would leave 576,000 rows a day.
-        is_sent = verdict.is_sent
-        if not is_step and (is_sent or event.source != "reconcile"):
+        if not is_step and statuses.is_remembered(event, verdict):
             draft.see(event.identity, aged_from_ms)
-        if is_sent:
+        if verdict.is_sent:
             told = statuses.complete(event, standing)
             late = verdict is LATE
             entry = entries.committed(
@@ -186,12 +183,8 @@ class SqliteLog:
         latest_ms = max(time_ms, known.latest_ms)
         if entry.late:
             place, payload, crc, ended = known.place, known.payload, known.crc, known.ended
-            # Whether or not the standing knew the instance (a confirmation may have told it), what
-            # stands has none: then the late entry tells it, as it does to the view.
-            if _NO_INSTANCE in payload:
-                newest = entries.stored(self.epoch, place, payload, late=False)
-                payload = newest.told_by(entry).payload
-                crc = checksum(place, 0, payload)
+            if (told := entries.told_late(payload, entry)) is not payload:
+                payload, crc = told, checksum(place, 0, told)
         return Known(known.id, standing, place, entry.place, latest_ms, ended, payload, crc)
 
     def _prune(self, connection: sqlite3.Connection) -> Commit:

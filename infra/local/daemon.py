@@ -118,10 +118,10 @@ class Consumer:
             code = await self._child.wait()
             raise ConsumerError(f"The consumer ended ({code}):\n{self.tail()}")
 
-    async def stop(self) -> None:
-        """SIGTERM: it drains. SIGKILL for one that does not end."""
+    async def stop(self, grace_s: float = STOP_GRACE_S) -> None:
+        """SIGTERM: it drains. SIGKILL for one that does not end within so long."""
         if self._child is not None:
-            await self._child.stop(STOP_GRACE_S)
+            await self._child.stop(grace_s)
 
     async def kill(self) -> None:
         """kill -9."""

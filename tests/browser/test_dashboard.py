@@ -207,6 +207,43 @@ async def test_stale_after_two_missed_heartbeats(page: Page, scenario: Stage) ->
     await expect(page.locator("#lag")).to_have_text("12 ms")
 
 
+async def test_stale_while_the_log_is_away(page: Page, scenario: Stage) -> None:
+    """Heartbeats of a server whose log does not answer keep no page live, and the next does."""
+    viewer = await watch(page, scenario, instance_event("running"))
+    await viewer.send(op="heartbeat", cursor="e-1", lag_ms=12, away_ms=4_200)
+    await expect_connection(page, "stale")
+    await expect(page.locator("#notice")).to_contain_text("log does not answer")
+    await expect(page.locator("#notice")).to_contain_text("may be old")
+    await expect(instance_row(page)).to_have_attribute("data-status", "running")
+    await viewer.send(op="heartbeat", cursor="e-1", lag_ms=12)
+    await expect_connection(page, "live")
+    await expect(page.locator("#notice")).to_be_hidden()
+
+
+async def test_only_news_says_that_the_log_is_back(page: Page, scenario: Stage) -> None:
+    """While it is away the server still answers, which makes nothing on the page any newer."""
+    viewer = await watch(page, scenario)
+    await viewer.send(op="heartbeat", cursor="e-1", lag_ms=12, away_ms=4_200)
+    await viewer.send(op="error", id="9", code="no_token_needed", message="None is asked for")
+    await expect(page.locator('#stream li[data-kind="error"]')).to_be_visible()
+    await expect_connection(page, "stale")
+    await viewer.status(instance_event("running"), cursor="e-2")
+    await expect(instance_row(page)).to_have_attribute("data-status", "running")
+    await expect_connection(page, "live")
+
+
+async def test_missed_heartbeats_give_way_to_what_the_next_one_says(
+    page: Page, scenario: Stage
+) -> None:
+    """A server that is heard again, and whose log is not, is stale for another reason."""
+    scenario.heartbeat_s = 0.2
+    viewer = await watch(page, scenario)
+    await expect(page.locator("#notice")).to_contain_text("heartbeats were missed")
+    await viewer.send(op="heartbeat", cursor="e-1", lag_ms=12, away_ms=4_200)
+    await expect(page.locator("#notice")).to_contain_text("log does not answer")
+    await expect_connection(page, "stale")
+
+
 async def test_markup_is_text(page: Page, scenario: Stage) -> None:
     """Markup in a reason or a detail is shown as written and makes no element."""
     markup = "<img src=x onerror=alert(1)>"

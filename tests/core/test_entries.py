@@ -66,3 +66,14 @@ def test_a_batch_has_the_frames_of_its_entries_in_their_order() -> None:
     batch = entries.Batch(some)
     assert batch.each == [entry.frame for entry in some]
     assert batch.frames == b"".join(batch.each)
+
+
+def test_what_stands_learns_its_instance_once() -> None:
+    """The same in the log, byte for byte; what learns nothing is not made anew."""
+    silent = events.encode(examples.step(2, instance_id=None))
+    late = examples.entry(2, examples.step(1), late=True)
+    told = entries.told_late(silent, late)
+    assert told == events.encode(examples.step(2))
+    assert entries.told_late(told, late) is told
+    as_silent = examples.entry(3, examples.step(1, instance_id=None), late=True)
+    assert entries.told_late(silent, as_silent) is silent

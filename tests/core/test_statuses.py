@@ -263,6 +263,14 @@ def test_a_confirmation_is_of_the_same_status_and_contradicts_no_error() -> None
             assert after.error == "A"
 
 
+def test_what_our_own_looks_confirm_is_not_remembered() -> None:
+    """It is in no queue; what they find out is told, and so is remembered as all that is."""
+    found, told = (said(source, "RUNNING", 1) for source in ("reconcile", "states"))
+    assert statuses.is_remembered(found, Verdict.APPENDED)
+    assert not statuses.is_remembered(found, Verdict.CONFIRMATION)
+    assert statuses.is_remembered(told, Verdict.CONFIRMATION)
+
+
 def test_an_event_that_names_its_instance_keeps_it() -> None:
     """Only what is missing is filled in, from what others of its key told."""
     event = examples.step()

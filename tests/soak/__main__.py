@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from infra.local.folder import run_folder
 from tests.soak import crowd, fuzz, power, trials
-from tests.soak.fleet import fleet
+from tests.soak.fleet import fleet, rolling
 from tests.soak.outcome import (
     ALL_TOLD,
     AT_REST,
@@ -92,7 +92,8 @@ def _kinds(minutes: float) -> dict[str, Kind]:
         "faults": Kind(ACCOUNTED, 200, lambda place, _, seed: trials.faults(place, seed)),
         "silence": Kind((*ACCOUNTED, TRUE), 50, lambda place, _, seed: silence(place, seed)),
         "kills": Kind(ACCOUNTED, 20, lambda place, _, seed: trials.kills(place, seed)),
-        "fleet": Kind(ACCOUNTED, 500, lambda place, _, seed: fleet(place, seed), abreast=2),
+        "fleet": Kind(ACCOUNTED, 500, lambda place, _, seed: fleet(place, seed)),
+        "rolling": Kind(ACCOUNTED, 50, lambda place, _, seed: rolling(place, seed)),
         "disk": Kind(
             (*ACCOUNTED, HELD_BACK), 10, lambda place, _, seed: trials.full_disk(place, seed)
         ),

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -18,6 +18,9 @@ from consumer.core import events, watch
 from consumer.core.events import Event
 
 Frame = dict[str, Any]
+
+DRAINING: Final = 1012  # of the protocol's close codes
+TOO_SLOW: Final = 4408
 
 
 class Sent(NamedTuple):
@@ -195,6 +198,8 @@ class Visit:
 
     since: str | None
     frames: list[Frame] = field(default_factory=list)
+    closed: int | None = None
+    """The code with which the server ended it; None where it did not."""
 
 
 def judge_client(
@@ -213,6 +218,22 @@ def judge_client(
     if missing := witness.missing(log.head):
         return [f"{pattern}: {len(missing)} entries were never told"]
     return []
+
+
+def judge_farewells(visits: Iterable[Visit], *, expected: bool = False) -> list[str]:
+    """Whether each client that a server sent away as it drained was told before when to come back.
+
+    Where a drain is `expected`, no server may have ended a connection in any other way, but for a
+    client that left pings unanswered: a busy machine does, where they come every 0.2 s.
+    """
+    problems = []
+    for visit in visits:
+        last = visit.frames[-1]["op"] if visit.frames else "nothing"
+        if visit.closed == DRAINING and last != "draining":
+            problems.append(f"closed with {DRAINING} after {last}, and no draining")
+        if expected and visit.closed not in (None, DRAINING, TOO_SLOW):
+            problems.append(f"closed with {visit.closed} after {last} by who was to drain")
+    return problems
 
 
 class _Witness:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import shutil
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.soak.oracle import (
     Sent,
     judge_client,
     judge_endings,
+    judge_farewells,
     judge_learned,
     judge_queue,
 )
@@ -175,17 +177,23 @@ class Stage:
         """What the log has."""
         return Evidence.read(self.log_path)
 
+    async def end_of_log(self) -> str:
+        """The cursor that everybody comes to in the end."""
+        log = await self.evidence()
+        return f"{log.epoch}-{log.head}"
+
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.closing.aclose()
+        shutil.rmtree(self.folder, ignore_errors=True)  # hundreds of trials would fill the disk
 
-    def watch(self, patterns: Iterable[str], *, stay_s: float = 0.6) -> None:
+    def watch(self, patterns: Iterable[str], *, stay_s: float = 0.6, forgets: float = 0.15) -> None:
         """Let viewers in, which come and go from now on."""
         for pattern in patterns:
             dice = random.Random(self.dice.random())
-            viewer = Viewer(self.websocket_url, pattern, dice, stay_s=stay_s)
+            viewer = Viewer(self.websocket_url, pattern, dice, stay_s=stay_s, forgets=forgets)
             self.viewers.append(viewer)
             self._tasks.append(asyncio.create_task(viewer.run()))
 
@@ -213,8 +221,8 @@ class Stage:
 
     async def _all_told(self) -> bool:
         """Whether every viewer is where the log is by now."""
-        log = await self.evidence()
-        return all(viewer.cursor == f"{log.epoch}-{log.head}" for viewer in self.viewers)
+        end = await self.end_of_log()
+        return all(viewer.cursor == end for viewer in self.viewers)
 
     async def look(self) -> None:
         """A moment later; raises where the consumer or a viewer has died meanwhile."""
@@ -242,13 +250,12 @@ class Stage:
             tails = [consumer.tail() for consumer in self.consumers if consumer.exit_code]
             outcome.object_to(AT_REST, [str(died), *tails])
         except TimeoutError:
-            queued, log = await self.queued(), await self.evidence()
+            queued, end = await self.queued(), await self.end_of_log()
             told = f"{queued} queued, clients at {[viewer.cursor for viewer in self.viewers]}"
-            ends = f"the log at {log.epoch}-{log.head}"
+            ends = f"the log at {end}"
             outcome.object_to(AT_REST, [f"not so after {PATIENCE_S:.0f} s: {told}, {ends}"])
             outcome.object_to(AT_REST, [consumer.tail()[-1500:] for consumer in self.consumers])
-        for consumer in self.consumers:
-            await consumer.stop()
+        await asyncio.gather(*(consumer.stop() for consumer in self.consumers))
         log = await self.evidence()
         dead = [*await self.status.dead_letters(), *await self.service.dead_letters()]
         fates, wrong = judge_queue(self.sent, dead, await self.queued(), log)
@@ -257,6 +264,7 @@ class Stage:
         outcome.object_to(TRUE, judge_learned(findable, log))
         for viewer in self.viewers:
             outcome.object_to(ALL_TOLD, judge_client(viewer.pattern, viewer.visits, log))
+            outcome.object_to(ALL_TOLD, judge_farewells(viewer.visits))
         faults = sum(n for name, n in self.proxy.done.items() if name != "fine")
         outcome.figures = {"sent": len(self.sent), **fates, **_heard(self.viewers)}
         outcome.figures["faults"] = faults

@@ -15,6 +15,7 @@ from tests.soak.oracle import (
     Visit,
     judge_client,
     judge_endings,
+    judge_farewells,
     judge_learned,
     judge_queue,
 )
@@ -168,3 +169,14 @@ async def test_a_gap_where_the_log_has_everything_is_seen(log: Evidence) -> None
     ]
     assert judge_client("*", [Visit(f"{log.epoch}-1", gap)], log)
     assert not judge_client("*", [Visit(f"{log.epoch}-1", gap)], log, gaps_allowed=True)
+
+
+def test_a_client_sent_away_without_a_word_is_seen() -> None:
+    """A drain says when to come back, and only then hangs up."""
+    told = Visit(None, [{"op": "heartbeat"}, {"op": "draining", "retry_ms": 500}], closed=1012)
+    left = Visit(None, [{"op": "heartbeat"}])
+    assert not judge_farewells([told, left], expected=True)
+    assert judge_farewells([Visit(None, [{"op": "heartbeat"}], closed=1012)])
+    dropped = Visit(None, [{"op": "heartbeat"}], closed=1006)
+    assert not judge_farewells([dropped]), "who is killed says nothing"
+    assert judge_farewells([dropped], expected=True)

@@ -11,6 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from tests.soak.oracle import Visit
 
 AGAIN_S = 0.05
+NO_CODE = 1006  # of a connection that ended without a word (RFC 6455, section 7.1.5)
 
 
 class Viewer:
@@ -34,6 +35,7 @@ class Viewer:
         self._stay_s = stay_s
         self._forgets = forgets
         self._is_restless = True
+        self._again_s = AGAIN_S  # or as long as who drains asks for
 
     async def run(self) -> None:
         """Come and go; to be cancelled."""
@@ -41,7 +43,8 @@ class Viewer:
             try:
                 await self.visit()
             except (OSError, InvalidHandshake, ConnectionClosed, TimeoutError, EOFError):
-                await asyncio.sleep(AGAIN_S)
+                again_s, self._again_s = self._again_s, AGAIN_S
+                await asyncio.sleep(again_s)
 
     def settle(self) -> None:
         """Stay from now on."""
@@ -65,6 +68,9 @@ class Viewer:
                 await self._read(socket, visit)
                 if self._is_restless and self._dice.random() < 0.002:
                     await asyncio.sleep(self._dice.uniform(0.05, 0.3))
+        except ConnectionClosed as closed:
+            visit.closed = closed.rcvd.code if closed.rcvd else NO_CODE
+            raise
         finally:
             socket.transport.abort()
 
@@ -75,5 +81,7 @@ class Viewer:
         except TimeoutError:
             return
         visit.frames.append(frame)
+        if frame["op"] == "draining":
+            self._again_s = frame["retry_ms"] / 1_000
         if frame["op"] != "gap":  # worth nothing before the snapshot that follows is there
             self.cursor = frame.get("cursor", self.cursor)

@@ -1,4 +1,4 @@
-"""A TCP connection to Redis that can be cut, or go silent, as networks do."""
+"""A way over TCP that can be cut, or go silent, as networks do."""
 
 import asyncio
 import contextlib
@@ -7,9 +7,9 @@ from infra.local.places import HOST
 
 
 class Wire:
-    """Passes everything on to a port, which may change; while silent, nothing."""
+    """Passes everything on to a port, which may change or not be there; while silent, nothing."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int | None = None) -> None:
         self.upstream = port
         self._speaks = asyncio.Event()
         self._speaks.set()
@@ -44,8 +44,8 @@ class Wire:
         self._is_cut = False
         self._speaks.set()
 
-    def lead_to(self, port: int) -> None:
-        """Somewhere else from now on."""
+    def lead_to(self, port: int | None) -> None:
+        """Somewhere else from now on, or nowhere."""
         self.upstream = port
         self._hang_up()
 
@@ -60,26 +60,37 @@ class Wire:
         task.add_done_callback(self._tasks.discard)
         self._writers.add(writer)
         onward: asyncio.StreamWriter | None = None
+        has_ended = False
         try:
-            if self._is_cut:
+            if self._is_cut or self.upstream is None:
                 return
             back, onward = await asyncio.open_connection(HOST, self.upstream)
             self._writers.add(onward)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._pass_on(reader, onward))
                 tasks.create_task(self._pass_on(back, writer))
-        except* (OSError, EOFError):
+        except* EOFError:
+            has_ended = True  # one side has said all: what it said last still arrives
+        except* OSError:
             pass
         finally:
             for each in (writer, onward):
                 if each is not None:
                     self._writers.discard(each)
-                    with contextlib.suppress(OSError):
-                        each.transport.abort()
+                    self._end(each, softly=has_ended and not self._is_cut)
+
+    @staticmethod
+    def _end(writer: asyncio.StreamWriter, *, softly: bool) -> None:
+        with contextlib.suppress(OSError):
+            if softly:
+                writer.close()
+            else:
+                writer.transport.abort()
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65_536):
             await self._speaks.wait()
             writer.write(data)
             await writer.drain()
+        await self._speaks.wait()
         raise EOFError
