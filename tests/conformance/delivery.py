@@ -1,0 +1,50 @@
+"""What the cases ask of whatever delivers statuses: a place to publish to, an address, tokens.
+
+Nothing here knows how a delivery is made. One that cannot do all of the protocol names what it
+lacks, here and in its `welcome`; the cases that need it are then not asked of it.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from msgspec import Struct
+
+Message = dict[str, Any]
+"""The body of a queue's message: a publish step, or EventBridge on an execution or an instance."""
+
+CAPABILITIES: Final = {
+    "resume": "`since` brings what came after it, then `resumed`; without, always a gap",
+    "skipped": "a slow client is told how much was left out for it, instead of being cut off",
+    "order_across_batches": "cursors rise over all that a connection is told, not in parts only",
+    "same_bytes": "a status frame is the same bytes for all who get it",
+    "heartbeat": "heartbeats come by themselves, with a cursor where nothing is pending",
+    "pings": "the server pings, so that the way to a silent client stays open",
+    "draining": "a server that goes away says so first, with `retry_ms` and 1012",
+    "token_renewal": "`token` renews the right to watch in an open connection",
+    "close_codes": "a connection that is ended or refused says why, by a code of the contract",
+}
+
+
+class Delivery(Protocol):
+    """Statuses in, WebSockets out. It asks for tokens."""
+
+    url: str
+    """Where WebSockets connect to, without a query."""
+
+    def token(self, *watch: str, lifetime_s: float = 900.0) -> str:
+        """A token that lets its bearer watch these patterns, for so long from now."""
+
+    async def publish(self, *messages: Message) -> None:
+        """Have the queues bring these, one after the other; need not wait until they are told."""
+
+    async def drain(self) -> None:
+        """Have it go away, as a deployment would. Not called where it lacks `draining`."""
+
+
+class Kind(Struct, frozen=True):
+    """A way to deliver: how one is started, in a folder of its own, and what it cannot do."""
+
+    open: Callable[[Path], AbstractAsyncContextManager[Delivery]]
+    lacks: frozenset[str] = frozenset()
