@@ -77,6 +77,9 @@ class Consumer:
     async def publish(self, *messages: delivery.Message) -> None:
         self.queue.put([json.dumps(message) for message in messages])
 
+    async def beat(self) -> None:
+        """They come by themselves."""
+
     async def drain(self) -> None:
         await self.server.drain()
 

@@ -15,15 +15,13 @@ Message = dict[str, Any]
 """The body of a queue's message: a publish step, or EventBridge on an execution or an instance."""
 
 CAPABILITIES: Final = {
+    "close_codes": "it ends a connection with the contract's close codes; else an error names one",
+    "draining": "a server that goes away says so first, with `retry_ms` and 1012",
+    "pings": "the server pings, so that the way to a silent client stays open",
+    "request_order": "requests of one connection are served in the order in which they came",
     "resume": "`since` brings what came after it, then `resumed`; without, always a gap",
     "skipped": "a slow client is told how much was left out for it, instead of being cut off",
-    "order_across_batches": "cursors rise over all that a connection is told, not in parts only",
-    "same_bytes": "a status frame is the same bytes for all who get it",
-    "heartbeat": "heartbeats come by themselves, with a cursor where nothing is pending",
-    "pings": "the server pings, so that the way to a silent client stays open",
-    "draining": "a server that goes away says so first, with `retry_ms` and 1012",
-    "token_renewal": "`token` renews the right to watch in an open connection",
-    "close_codes": "a connection that is ended or refused says why, by a code of the contract",
+    "strictly_once": "an event comes once in a connection, and cursors rise, whatever breaks",
 }
 
 
@@ -38,6 +36,9 @@ class Delivery(Protocol):
 
     async def publish(self, *messages: Message) -> None:
         """Have the queues bring these, one after the other; need not wait until they are told."""
+
+    async def beat(self) -> None:
+        """Have it send heartbeats now, where they do not come by themselves within a second."""
 
     async def drain(self) -> None:
         """Have it go away, as a deployment would. Not called where it lacks `draining`."""

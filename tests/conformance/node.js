@@ -11,13 +11,18 @@ function tell(report) {
 }
 
 function connect({ id, url, headers, subprotocols }) {
-  const socket = new WebSocket(url, subprotocols, { headers });
+  const socket = new WebSocket(url, subprotocols, { headers, perMessageDeflate: false });
   sockets.set(id, socket);
   socket.on("open", () => tell({ id, subprotocol: socket.protocol || null }));
   socket.on("message", (data) => tell({ id, text: data.toString() }));
   socket.on("ping", () => tell({ id, ping: true }));
+  let status = null;
+  socket.on("unexpected-response", (request, response) => {
+    status = response.statusCode;
+    socket.terminate();
+  });
   socket.on("error", () => {}); // `close` follows
-  socket.on("close", (code, reason) => tell({ id, code, reason: reason.toString() }));
+  socket.on("close", (code, reason) => tell({ id, code, reason: reason.toString(), status }));
 }
 
 function send({ id, text, base64 }) {

@@ -53,7 +53,7 @@ class NodeWire:
             report = await self.reports.get()
             if "code" not in report:
                 return report
-            self._closed = Closed(report["code"], report["reason"])
+            self._closed = Closed(report["code"], report["reason"], report["status"])
         raise self._closed
 
 

@@ -1,17 +1,19 @@
 """A scene: one delivery, one client library, and the viewers that a case has dialled."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final, TypeVar
 
 from tests.conformance.delivery import CAPABILITIES, Delivery, Message
 from tests.conformance.viewer import Viewer
-from tests.conformance.wire import Dialler
+from tests.conformance.wire import Closed, Dialler
 
 Case = TypeVar("Case", bound=Callable[..., Any])
 SUBPROTOCOL: Final = "statuswire.v1"
-OTHER_CODES: Final = frozenset({1000, 1001, 1003, 1006, 1008, 1009})
-"""What ends a connection where the contract's own codes cannot be had (RFC 6455, 7.4.1)."""
+CODES: Final = {400: 4400, 401: 4401, 403: 4403}
+"""What a refused handshake stands for where no close code can be sent."""
+BEAT_EVERY_S: Final = 0.2
 
 
 def needs(*capabilities: str) -> Callable[[Case], Case]:
@@ -40,10 +42,6 @@ class Scene:
         self._dialler = dialler
         self._closing = closing
 
-    def codes(self, code: int) -> frozenset[int]:
-        """What a connection may end with that ends for this reason."""
-        return OTHER_CODES | {code} if "close_codes" in self.lacks else frozenset({code})
-
     async def publish(self, *messages: Message) -> None:
         """Have the queues bring these."""
         await self.delivery.publish(*messages)
@@ -64,6 +62,38 @@ class Scene:
         )
         self._closing.push_async_callback(wire.close)
         return Viewer(wire)
+
+    async def refusal(self, query: str = "", **options: Any) -> int:
+        """The code with which a connection ends that is shown nothing.
+
+        A handshake may be refused only where there are no close codes: a browser could not read
+        why.
+        """
+        try:
+            viewer = await self.dial(query, **options)
+        except Closed as closed:
+            if "close_codes" not in self.lacks or closed.status is None:
+                raise
+            return CODES[closed.status]
+        code = await viewer.ended()
+        assert not any('"snapshot"' in text for text in viewer.texts)
+        return code
+
+    @asynccontextmanager
+    async def beating(self) -> AsyncIterator[None]:
+        """Meanwhile there are heartbeats, wherever they come from."""
+
+        async def beat() -> None:
+            while True:
+                await self.delivery.beat()
+                await asyncio.sleep(BEAT_EVERY_S)
+
+        task = asyncio.create_task(beat())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def viewer(self, query: str = "", *granted: str, **options: Any) -> Viewer:
         """A viewer that was welcomed, with a token for these patterns, or for everything."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Event
 from websockets.typing import Subprotocol
@@ -77,9 +77,13 @@ class Stock:
                 additional_headers=headers,
                 subprotocols=[Subprotocol(each) for each in subprotocols] or None,
                 create_connection=_Connection,
+                compression=None,
                 max_size=None,
+                ping_interval=None,
                 proxy=None,
             )
+        except InvalidStatus as error:
+            raise Closed(NO_CODE, status=error.response.status_code) from error
         except (InvalidHandshake, OSError) as error:
             raise Closed(NO_CODE, str(error)) from error
         assert isinstance(connection, _Connection)

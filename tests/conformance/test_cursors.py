@@ -1,6 +1,7 @@
 """What a cursor promises: order, each event once, and a way back."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -62,7 +63,7 @@ async def test_the_service_has_the_last_word(scene: Scene) -> None:
     assert (event["source"], event["status"], event["terminal"]) == ("states", "ABORTED", True)
 
 
-@needs("order_across_batches")
+@needs("strictly_once")
 async def test_cursors_rise(scene: Scene) -> None:
     """From the snapshot on, over all that is told, however it was published."""
     viewer = await scene.viewer()
@@ -138,23 +139,22 @@ async def test_a_cursor_of_a_place_that_never_was_is_a_gap(scene: Scene) -> None
     await again.snapshot()
 
 
-@needs("heartbeat")
 async def test_a_heartbeat_has_the_cursor_where_nothing_is_pending(scene: Scene) -> None:
     """Who watches what is quiet still learns how far it has been told, and can resume there."""
     witness = await scene.watching("*")
     quiet = await scene.watching("machine:express")
     await scene.publish(Run("standard").step())
     cursor = (await witness.told("status"))["cursor"]
-    async with asyncio.timeout(PATIENCE_S):
+    async with scene.beating(), asyncio.timeout(PATIENCE_S):
         while (await quiet.told("heartbeat")).get("cursor") != cursor:
             pass
 
 
-@needs("heartbeat")
 async def test_a_heartbeat_for_who_watches_nothing_has_no_cursor(scene: Scene) -> None:
     """It may be about to come back to where it was."""
     viewer = await scene.viewer()
-    assert "cursor" not in await viewer.told("heartbeat")
+    async with scene.beating():
+        assert "cursor" not in await viewer.told("heartbeat")
 
 
 @needs("skipped")
@@ -169,7 +169,8 @@ async def test_a_slow_client_is_told_what_was_left_out(scene: Scene) -> None:
     await scene.publish(last.step())
     await quick.told("status")
     await slow.wire.stall(on=False)
-    told, spared = [], 0
+    told: list[dict[str, Any]] = []
+    spared = 0
     while not told or told[-1]["execution"]["name"] != last.name:
         message = await slow.read()
         if message["op"] == "status":

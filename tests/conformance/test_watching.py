@@ -120,6 +120,7 @@ async def test_an_event_comes_once_however_many_patterns_match(scene: Scene) -> 
     await viewer.hears_no_more()
 
 
+@needs("request_order")
 async def test_unsubscribed_is_not_told(scene: Scene) -> None:
     """What other patterns match still is."""
     gone, kept = Run("express"), Run("standard")
@@ -158,7 +159,6 @@ async def test_many_viewers_are_told_the_same(scene: Scene) -> None:
     assert all(each == told[0] for each in told)
 
 
-@needs("same_bytes")
 async def test_a_status_is_the_same_bytes_for_all(scene: Scene) -> None:
     """Whatever each of them watches and however it came in."""
     run = Run()

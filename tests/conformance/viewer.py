@@ -18,13 +18,16 @@ class Viewer:
         self.wire = wire
         self.texts: list[str] = []
         """All that was read, as it came."""
+        self._code: int | None = None
 
     async def read(self) -> dict[str, Any]:
         """The next message. Raises `Closed`."""
         async with asyncio.timeout(PATIENCE_S):
             text = await self.wire.receive()
         self.texts.append(text)
-        return check(json.loads(text))
+        message = check(json.loads(text))
+        self._code = message.get("close")
+        return message
 
     async def told(self, op: str) -> dict[str, Any]:
         """The next message, heartbeats aside, which is of this kind."""
@@ -51,12 +54,14 @@ class Viewer:
         await self.say("subscribe", watch=list(watch), **fields)
 
     async def ended(self) -> int:
-        """The code with which the connection is closed, whatever is told before that."""
+        """The code with which the connection is closed, whatever is told before that; where none
+        can be sent, the last message has named it.
+        """
         try:
             while True:
                 await self.read()
         except Closed as closed:
-            return closed.code
+            return self._code or closed.code
 
     async def hears_no_more(self) -> None:
         """Nothing else is told up to the answer to a ping."""

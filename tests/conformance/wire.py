@@ -8,21 +8,28 @@ NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Closed(Exception):
-    """The connection has ended; without a closing handshake the code is 1006 (RFC 6455, 7.1.5)."""
+    """The connection has ended; without a closing handshake the code is 1006 (RFC 6455, 7.1.5).
 
-    def __init__(self, code: int, reason: str = "") -> None:
+    `status`: what the handshake was refused with, where it was.
+    """
+
+    def __init__(self, code: int, reason: str = "", status: int | None = None) -> None:
         super().__init__(f"{code} {reason}")
         self.code = code
         self.reason = reason
+        self.status = status
 
 
 class Wire(Protocol):
     """One connection, as a library offers it."""
 
-    subprotocol: str | None
-    """The one that the server has selected."""
-    pings: int
-    """How often the server has pinged."""
+    @property
+    def subprotocol(self) -> str | None:
+        """The one that the server has selected."""
+
+    @property
+    def pings(self) -> int:
+        """How often the server has pinged."""
 
     async def send(self, message: str | bytes) -> None:
         """A text message, or a binary one. Says nothing of a connection that has ended."""
