@@ -41,7 +41,7 @@ class Viewer:
         events: list[dict[str, Any]] = []
         while (page := await self.told("snapshot"))["more"]:
             events += page["events"]
-        return events + page["events"]
+        return [*events, *page["events"]]
 
     async def statuses(self, count: int) -> list[dict[str, Any]]:
         """The next so many status messages."""
