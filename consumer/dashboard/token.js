@@ -26,14 +26,13 @@ export class Credential {
     return this.#token !== null;
   }
 
+  get token() {
+    return this.#token;
+  }
+
   /** How it travels in a handshake: never in an address, and the server selects another one. */
   get subprotocols() {
     return this.isHeld ? [`bearer.${this.#token}`] : [];
-  }
-
-  /** How it travels in an open connection. */
-  frame(id) {
-    return { op: "token", id, token: this.#token };
   }
 
   take(token) {
