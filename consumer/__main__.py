@@ -1,5 +1,6 @@
 """`statuswire`, or `python -m consumer`: the daemon, unless a command for operators is named."""
 
+import os
 import sys
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -14,7 +15,9 @@ def main() -> int:
 
             return daemon.run()
         from consumer import cli  # noqa: PLC0415
+        from consumer.terminal import completion  # noqa: PLC0415
 
+        completion.prepare(os.environ)
         cli.app(prog_name="statuswire")
     except KeyboardInterrupt:  # while it is loaded, which takes a second
         return INTERRUPTED

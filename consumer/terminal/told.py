@@ -1,0 +1,58 @@
+"""A line for people of each thing that is told, where there is no terminal to draw a table on."""
+
+from rich.text import Text
+
+from consumer.terminal.looks import clock, plain, status
+from consumer.terminal.news import (
+    Connection,
+    Event,
+    Gap,
+    News,
+    Resumed,
+    Skipped,
+    Snapshot,
+    Status,
+    is_inferred,
+    reason_of,
+)
+from consumer.terminal.table import what_is_wrong
+
+
+def texts_of(news: News) -> list[Text]:
+    """Its lines; none of heartbeats, nor of a connection with which all is well."""
+    texts: list[Text] = []
+    match news:
+        case Snapshot(events):
+            texts = [_event(event) for event in events]
+        case Status(event, is_late=is_late):
+            texts = [_event(event, is_late=is_late)]
+        case Connection() if news.why:
+            texts = [Text(what_is_wrong(news), style="yellow")]
+        case Resumed():
+            texts = [Text("Connected again; nothing was missed.", style="dim")]
+        case Gap():
+            texts = [Text("Events were missed here; what stands now follows.", style="magenta")]
+        case Skipped(count):
+            told = f"{count} skipped: only the newest of each key follows."
+            texts = [Text(told, style="magenta")]
+    return texts
+
+
+def _event(event: Event, *, is_late: bool = False) -> Text:
+    run = event.get("execution")
+    cells = (
+        f"{clock(str(event['time'])):<12}",
+        f"{run['machine'] if run else 'instance':<8}",
+        f"{event.get('instance_id') or '':<19}",
+    )
+    text = plain("  ".join(cells) + "  ")
+    text.append_text(status(str(event["status"])))
+    if is_inferred(event):
+        text.append(" (inferred)", style="dim")
+    if is_late:
+        text.append(" (late)", style="magenta")
+    if run:
+        text.append_text(plain(f"  {run['name']}", "dim"))
+    if reason := reason_of(event):
+        text.append_text(plain(f"  {reason}", "red"))
+    return text

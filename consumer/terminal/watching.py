@@ -1,0 +1,76 @@
+"""Watching, until something is reached, the time is up, or for ever."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from consumer.terminal.addresses import Wanted
+from consumer.terminal.exits import Exit
+from consumer.terminal.feed import feed
+from consumer.terminal.goal import Goal, Outcome
+from consumer.terminal.news import News, Snapshot, Status
+from consumer.terminal.place import Place, open_place
+from consumer.terminal.presenters import Presenter, choose
+
+EVERYTHING: Final = ("*",)
+
+
+class Watch(Struct, frozen=True):
+    """What to watch and how to show it. `timeout_s` None: for ever; `since` None: what stands."""
+
+    patterns: Sequence[str]
+    until: Sequence[str] = ()
+    timeout_s: float | None = None
+    since: str | None = None
+    as_json: bool = False
+    is_quiet: bool = False
+
+    def goal(self) -> Goal | None:
+        """Raises `BadGoal`."""
+        return Goal(self.patterns, self.until) if self.until else None
+
+
+async def watch(where: Wanted, wanted: Watch) -> Exit:
+    """Raises `CannotGoOn`."""
+    async with open_place(where) as place:
+        return await watch_at(place, wanted)
+
+
+async def watch_at(place: Place, wanted: Watch) -> Exit:
+    """Raises `CannotGoOn`."""
+    goal = wanted.goal()
+    title = f"{', '.join(wanted.patterns)}  ({place.addresses.told_by})"
+    presenter = choose(title, as_json=wanted.as_json, is_quiet=wanted.is_quiet)
+    outcome: Outcome | None = None
+    try:
+        async with asyncio.timeout(wanted.timeout_s), presenter:
+            news = feed(place, wanted.patterns, wanted.since)
+            outcome = await follow(news, presenter, goal)
+    except TimeoutError:
+        code = Exit.TIMED_OUT
+    else:
+        code = Exit.DONE if outcome and outcome.is_reached else Exit.OTHERWISE
+    presenter.end(code, outcome)
+    return code
+
+
+async def follow(
+    news: AsyncIterator[News], presenter: Presenter, goal: Goal | None
+) -> Outcome | None:
+    """Shows what is told, and returns when the goal is decided."""
+    async for each in news:
+        presenter.show(each)
+        if goal is None:
+            continue
+        outcome = None
+        if isinstance(each, Snapshot):
+            outcome = goal.snapshot(each.events)
+            if unheard := goal.unheard:
+                presenter.remark(f"Not heard of yet: {', '.join(unheard)}. Waiting for it.")
+        elif isinstance(each, Status):
+            outcome = goal.hear(each.event, is_late=each.is_late)
+        if outcome:
+            return outcome
+    return None
