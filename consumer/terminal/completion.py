@@ -5,7 +5,6 @@ Typer's give bash the words as it splits them, and it splits `instance:i-…` at
 """
 
 import json
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -14,7 +13,6 @@ from consumer.core.events import EXECUTION_STATUSES, INSTANCE_STATUSES
 from consumer.terminal.addresses import DEMO
 
 KINDS: Final = ("instance:", "execution:", "machine:express", "machine:standard", "*")
-ASKED: Final = "_STATUSWIRE_COMPLETE"  # as Typer calls it
 
 # Each of them hands over the line up to the cursor as words, and takes one proposal a line.
 _BASH: Final = r"""_statuswire() {
@@ -62,12 +60,11 @@ class Shell(StrEnum):
     fish = "fish"
 
 
-def prepare(environment: Mapping[str, str]) -> None:
+def prepare() -> None:
     """Have Typer answer the scripts. It does so by itself only where it has its own options."""
-    if ASKED in environment:
-        from typer.completion import completion_init
+    from typer.completion import completion_init
 
-        completion_init()
+    completion_init()
 
 
 def script(shell: Shell) -> str:

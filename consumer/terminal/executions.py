@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from consumer.terminal.news import Connection, Event, Snapshot, key_of
 from consumer.terminal.place import open_place
 from consumer.terminal.rest import Answer, refusal
 from consumer.terminal.running import complain, say
-from consumer.terminal.table import executions_table
+from consumer.terminal.table import executions_table, what_is_wrong
 
 MACHINES: Final = ("machine:express", "machine:standard")
 _FIELDS: Final = ("executionArn", "startDate", "stopDate", "input", "output", "error", "cause")
@@ -48,26 +49,29 @@ async def describe(where: Wanted, name: str, *, as_json: bool) -> Exit:
 
 async def list_known(where: Wanted, *, limit: int, as_json: bool) -> Exit:
     """Newest first, those under way before. Raises `CannotGoOn`."""
-    async with open_place(where) as place:
-        async for news in feed(place, MACHINES, None):
-            if isinstance(news, Connection) and news.why:
-                say(f"{news.why[0].upper()}{news.why[1:]}; trying again.")
-            if isinstance(news, Snapshot):
-                break
-        else:
-            raise CannotGoOn("the stream ended before it said anything", "Try again.")
-    events = _newest(news.events)
+    snapshot = await _snapshot(where)
+    events = _newest(snapshot.events)
     if as_json:
         _print_json(list(events[:limit]))
         return Exit.DONE
     board = Board()
-    board.take(news)
+    board.take(snapshot)
     rows = board.executions()
     console = Console()
     console.print(executions_table(rows[:limit], datetime.now(UTC), console.width))
     if len(rows) > limit:
         say(f"and {len(rows) - limit} more: --limit {len(rows)}")
     return Exit.DONE
+
+
+async def _snapshot(where: Wanted) -> Snapshot:
+    async with open_place(where) as place, aclosing(feed(place, MACHINES, None)) as told:
+        async for news in told:
+            if isinstance(news, Snapshot):
+                return news
+            if isinstance(news, Connection) and news.why:
+                say(what_is_wrong(news))
+    raise CannotGoOn("the stream ended before it said anything", "Try again.")
 
 
 def _newest(events: Sequence[Event]) -> list[Event]:

@@ -10,14 +10,12 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Final, Self
 
-import aiohttp
 import msgspec
 from aiohttp import web
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
 from consumer.edges.http import Site
-from consumer.terminal.addresses import goes_by_proxy
 from consumer.terminal.exits import CannotGoOn
 from consumer.terminal.gate import Gate, new_host
 from consumer.terminal.relay import Relay
@@ -61,7 +59,6 @@ class LocalSite:
         self.gate: Gate
         self._site: Site
         self._relay: Relay
-        self._http: aiohttp.ClientSession
         self._runner: web.AppRunner
         self.entered: Callable[[], None] = lambda: None
 
@@ -69,8 +66,7 @@ class LocalSite:
         sockets = listen(self._port)
         self.gate = Gate(self._host, sockets[0].getsockname()[1])
         self._site = Site(f"{self.gate.origin}/rest" if self._api else None, lambda: ())
-        self._http = aiohttp.ClientSession(trust_env=goes_by_proxy(self._stream_url or ""))
-        self._relay = Relay(self._http, self._stream_url, self._tokens)
+        self._relay = Relay(self._stream_url, self._tokens)
         application = web.Application(client_max_size=MAX_BODY_BYTES)
         application.router.add_post("/enter", self._enter)
         application.router.add_get("/v1/status", self._guarded(self._relay.serve, changes=True))
@@ -91,7 +87,6 @@ class LocalSite:
     ) -> None:
         await self._relay.close()
         await self._runner.cleanup()
-        await self._http.close()
 
     def _guarded(self, handler: Handler, *, changes: bool) -> Handler:
         async def guarded(request: web.Request) -> web.StreamResponse:

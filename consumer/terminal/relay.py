@@ -14,6 +14,7 @@ from typing import Final
 import aiohttp
 from aiohttp import WSMsgType, web
 
+from consumer.terminal.addresses import goes_by_proxy
 from consumer.terminal.exits import CannotGoOn
 from consumer.terminal.tokens import Granted, Tokens
 
@@ -32,13 +33,11 @@ class Relay:
 
     def __init__(
         self,
-        http: aiohttp.ClientSession,
         stream_url: str | None,
         tokens: Tokens,
         now_s: Callable[[], float] = time.time,
     ) -> None:
         """`stream_url` None: where the tokens say."""
-        self._http = http
         self._stream_url = stream_url
         self._tokens = tokens
         self._now_s = now_s
@@ -72,13 +71,22 @@ class Relay:
         if url is None:
             raise CannotGoOn("its address is not known", "Name it: --url.")
         headers = {"Authorization": f"Bearer {granted.token}"} if granted else {}
-        async with asyncio.timeout(CONNECT_S):
-            stream = await self._http.ws_connect(
-                f"{url}?{query}" if query else url,
-                headers=headers,
-                protocols=(SUBPROTOCOL,),
-                max_msg_size=MAX_FRAME_BYTES,
-            )
+        async with aiohttp.ClientSession(trust_env=goes_by_proxy(url)) as http:
+            async with asyncio.timeout(CONNECT_S):
+                stream = await http.ws_connect(
+                    f"{url}?{query}" if query else url,
+                    headers=headers,
+                    protocols=(SUBPROTOCOL,),
+                    max_msg_size=MAX_FRAME_BYTES,
+                )
+            await self._pass(page, stream, granted)
+
+    async def _pass(
+        self,
+        page: web.WebSocketResponse,
+        stream: aiohttp.ClientWebSocketResponse,
+        granted: Granted | None,
+    ) -> None:
         ways = [
             asyncio.ensure_future(way)
             for way in (_up(page, stream), self._down(stream, page, granted))

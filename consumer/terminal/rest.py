@@ -134,8 +134,8 @@ def refusal(answer: Answer, what: str) -> CannotGoOn:
     told = f"{what} was refused: {answer.code}"
     message = f"{told}: {answer.message}" if answer.message else told
     fixes = {
-        403: "Sign in again if your credentials have ended. They need execute-api:Invoke on this API"
-        " (docs/deploy.md).",
+        403: "Sign in again, if your credentials have ended. They need execute-api:Invoke on this"
+        " API (docs/deploy.md).",
         429: "Try again in a moment.",
     }
     return CannotGoOn(message, fixes.get(answer.status, "docs/errors.md says what to do."))

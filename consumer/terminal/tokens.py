@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
+from consumer.terminal.addresses import checked
 from consumer.terminal.exits import CannotGoOn
 from consumer.terminal.rest import RestApi, refusal
 
@@ -110,7 +111,7 @@ class FetchedTokens:
             raise refusal(answer, "a watch token")
         return Granted(
             str(answer.body["token"]),
-            str(answer.body["url"]),
+            checked(str(answer.body["url"]), "ws"),
             self._now_s(),
             datetime.fromisoformat(str(answer.body["expires"])).timestamp(),
         )

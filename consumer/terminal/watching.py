@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import Final
 
 from msgspec import Struct
@@ -45,8 +46,11 @@ async def watch_at(place: Place, wanted: Watch) -> Exit:
     presenter = choose(title, as_json=wanted.as_json, is_quiet=wanted.is_quiet)
     outcome: Outcome | None = None
     try:
-        async with asyncio.timeout(wanted.timeout_s), presenter:
-            news = feed(place, wanted.patterns, wanted.since)
+        async with (
+            asyncio.timeout(wanted.timeout_s),
+            presenter,
+            aclosing(feed(place, wanted.patterns, wanted.since)) as news,
+        ):
             outcome = await follow(news, presenter, goal)
     except TimeoutError:
         code = Exit.TIMED_OUT

@@ -74,7 +74,7 @@ def test_help_loads_no_aws_sdk() -> None:
         "import sys\nfrom consumer import cli\n"
         "try: cli.app(['watch', '--help'], prog_name='statuswire')\n"
         "except SystemExit: pass\n"
-        "heavy = {'boto3', 'botocore', 'aioboto3', 'aiohttp', 'pydantic', 'websockets'}\n"
+        "heavy = {'boto3', 'botocore', 'aioboto3', 'aiohttp', 'pydantic_settings', 'websockets'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run(

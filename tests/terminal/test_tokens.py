@@ -24,7 +24,7 @@ class Api:
         if self.answer:
             return self.answer
         ends = f"2026-01-01T00:{int(self.now_s - 1_767_225_600 + LIFE_S) // 60:02d}:00.000Z"
-        token = {"token": f"t{len(self.asked)}", "expires": ends, "url": "ws://x/v1/status"}
+        token = {"token": f"t{len(self.asked)}", "expires": ends, "url": "wss://x/v1/status"}
         return Answer(201, token)
 
 
@@ -42,7 +42,7 @@ async def test_one_token_serves_until_its_last_quarter(api: Api) -> None:
     fetched = tokens(api)
     first = await fetched.current()
     assert first is not None
-    assert (first.token, first.stream_url) == ("t1", "ws://x/v1/status")
+    assert (first.token, first.stream_url) == ("t1", "wss://x/v1/status")
     assert first.renew_at_s() == api.now_s + 675
     api.now_s += 660
     assert await fetched.current() is first
