@@ -4,7 +4,7 @@ By botocore, which the AWS CLI is made of: profiles, SSO, roles and IMDS work as
 """
 
 import re
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import botocore.session
@@ -56,7 +56,7 @@ class Account:
     def outputs(self, stack: str) -> dict[str, str]:
         """A stack's outputs by name. Raises `CannotGoOn`, with what to do next."""
         try:
-            client = self._session.create_client(
+            client: Any = self._session.create_client(
                 "cloudformation", region_name=self._known_region(), config=PATIENCE
             )
             described = client.describe_stacks(StackName=stack)["Stacks"][0]

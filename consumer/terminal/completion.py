@@ -62,7 +62,7 @@ class Shell(StrEnum):
 
 def prepare() -> None:
     """Have Typer answer the scripts. It does so by itself only where it has its own options."""
-    from typer.completion import completion_init
+    from typer.completion import completion_init  # type: ignore[attr-defined] # not its own
 
     completion_init()
 

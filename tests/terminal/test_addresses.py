@@ -12,7 +12,6 @@ STREAM, REST = "wss://status.example.com/v1/status", "https://abc.example.com/li
 LOCAL = {
     "websocket_url": "ws://127.0.0.1:8080/v1/status",
     "rest_url": "http://127.0.0.1:8081/live",
-    "instances": ["i-0abc12345678def90"],
 }
 
 

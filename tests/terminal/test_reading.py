@@ -48,11 +48,14 @@ def test_half_a_snapshot_is_forgotten_with_its_connection(reading: Reading) -> N
 def test_the_cursor_follows_what_is_told(reading: Reading) -> None:
     """By events, what was skipped, and heartbeats."""
     read(reading, snapshot("e-5"))
-    for number, frame in enumerate(
-        ({"op": "status", "event": EVENT}, {"op": "skipped", "count": 3}, {"op": "heartbeat"})
-    ):
-        read(reading, {**frame, "cursor": f"e-{number + 6}"})
-        assert reading.cursor == f"e-{number + 6}"
+    frames: list[dict[str, Any]] = [
+        {"op": "status", "event": EVENT, "cursor": "e-6"},
+        {"op": "skipped", "count": 3, "cursor": "e-7"},
+        {"op": "heartbeat", "cursor": "e-8"},
+    ]
+    for frame in frames:
+        read(reading, frame)
+        assert reading.cursor == frame["cursor"]
 
 
 def test_after_a_gap_the_old_cursor_stays_until_the_snapshot_is_whole(reading: Reading) -> None:
