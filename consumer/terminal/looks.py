@@ -29,7 +29,7 @@ def plain(text: str, style: str = "") -> Text:
 
 def status(name: str) -> Text:
     """A status in its colour."""
-    return plain(name, STYLES.get(name, ""))
+    return plain(name, STYLES.get(name.strip(), ""))
 
 
 def clock(time: str) -> str:

@@ -18,7 +18,7 @@ from consumer.terminal.goal import Outcome
 from consumer.terminal.looks import plain
 from consumer.terminal.news import News
 from consumer.terminal.running import say
-from consumer.terminal.table import render
+from consumer.terminal.table import render, render_last
 
 FRAME_S: Final = 0.1  # ten frames a second are as many as one reads
 CLOCK_S: Final = 1.0  # how often "3 s" becomes "4 s"
@@ -127,7 +127,7 @@ class LiveTable(_Presenter):
         # Drawn here, so that it stays; one that never came to life has nothing to leave behind.
         if self._board.has_snapshot:
             width = self._console.width
-            self._console.print(render(self._board, self._title, datetime.now(UTC), width))
+            self._console.print(render_last(self._board, self._title, datetime.now(UTC), width))
 
     def show(self, news: News) -> None:
         self._board.take(news)

@@ -58,6 +58,6 @@ def say(text: str) -> None:
 def complain(why: str, fix: str = "") -> None:
     """What went wrong, and what to do next."""
     console = Console(stderr=True)
-    console.print(Text.assemble(("Cannot go on: ", "bold red"), plain(why)), soft_wrap=True)
+    console.print(Text.assemble(("statuswire: ", "bold red"), plain(why)), soft_wrap=True)
     if fix:
         console.print(plain(fix), soft_wrap=True)

@@ -59,6 +59,7 @@ async def start(where: Wanted, wanted: Start) -> Exit:
             until=("SUCCEEDED",),
             timeout_s=wanted.timeout_s,
             as_json=wanted.as_json,
+            has_just_begun=True,
         )
         return await watch_at(place, follow)
 

@@ -24,8 +24,21 @@ _LAMPS: Final = {
 def render(
     board: Board, title: str, now: datetime, width: int, height: int | None = None
 ) -> RenderableType:
-    """`height` in lines; None for all of it, as it stays behind at the end."""
-    head = [_head(board, title), *_troubles(board)]
+    """While it lives. `height` in lines; None for all of it."""
+    return _page(_head(board, title), board, now, width, height)
+
+
+def render_last(board: Board, title: str, now: datetime, width: int) -> RenderableType:
+    """As it stays behind at the end, and lives no more: it says when that was."""
+    when = f"○ as it was at {now.astimezone():%H:%M:%S}"
+    head = Text.assemble((when, "dim"), "  ", (printable(title), "bold"))
+    return _page(_one_line(head), board, now, width, None)
+
+
+def _page(
+    first: Text, board: Board, now: datetime, width: int, height: int | None
+) -> RenderableType:
+    head = [first, *_troubles(board)]
     instances, executions = board.instances(), board.executions()
     if not instances and not executions:
         empty = "Nothing heard of it yet." if board.has_snapshot else ""

@@ -1,5 +1,7 @@
 """A line for people of each thing that is told, where there is no terminal to draw a table on."""
 
+from typing import Final
+
 from rich.text import Text
 
 from consumer.terminal.looks import clock, plain, status
@@ -16,6 +18,8 @@ from consumer.terminal.news import (
     reason_of,
 )
 from consumer.terminal.table import what_is_wrong
+
+STATUS_CHARS: Final = 13  # of the longest, shutting-down
 
 
 def texts_of(news: News) -> list[Text]:
@@ -46,7 +50,7 @@ def _event(event: Event, *, is_late: bool = False) -> Text:
         f"{event.get('instance_id') or '':<19}",
     )
     text = plain("  ".join(cells) + "  ")
-    text.append_text(status(str(event["status"])))
+    text.append_text(status(f"{event['status']:<{STATUS_CHARS}}"))
     if is_inferred(event):
         text.append(" (inferred)", style="dim")
     if is_late:

@@ -19,7 +19,10 @@ EVERYTHING: Final = ("*",)
 
 
 class Watch(Struct, frozen=True):
-    """What to watch and how to show it. `timeout_s` None: for ever; `since` None: what stands."""
+    """What to watch and how to show it. `timeout_s` None: for ever; `since` None: what stands.
+
+    `has_just_begun`: that nobody has told of it yet is nothing odd.
+    """
 
     patterns: Sequence[str]
     until: Sequence[str] = ()
@@ -27,6 +30,7 @@ class Watch(Struct, frozen=True):
     since: str | None = None
     as_json: bool = False
     is_quiet: bool = False
+    has_just_begun: bool = False
 
     def goal(self) -> Goal | None:
         """Raises `BadGoal`."""
@@ -42,7 +46,8 @@ async def watch(where: Wanted, wanted: Watch) -> Exit:
 async def watch_at(place: Place, wanted: Watch) -> Exit:
     """Raises `CannotGoOn`."""
     goal = wanted.goal()
-    title = f"{', '.join(wanted.patterns)}  ({place.addresses.told_by})"
+    watched = ", ".join(map(_short, wanted.patterns))
+    title = f"{watched}  ({place.addresses.told_by})"
     presenter = choose(title, as_json=wanted.as_json, is_quiet=wanted.is_quiet)
     outcome: Outcome | None = None
     try:
@@ -51,7 +56,8 @@ async def watch_at(place: Place, wanted: Watch) -> Exit:
             presenter,
             aclosing(feed(place, wanted.patterns, wanted.since)) as news,
         ):
-            outcome = await follow(news, presenter, goal)
+            remarks = not wanted.has_just_begun
+            outcome = await follow(news, presenter, goal, tells_unheard=remarks)
     except TimeoutError:
         code = Exit.TIMED_OUT
     else:
@@ -61,7 +67,11 @@ async def watch_at(place: Place, wanted: Watch) -> Exit:
 
 
 async def follow(
-    news: AsyncIterator[News], presenter: Presenter, goal: Goal | None
+    news: AsyncIterator[News],
+    presenter: Presenter,
+    goal: Goal | None,
+    *,
+    tells_unheard: bool = True,
 ) -> Outcome | None:
     """Shows what is told, and returns when the goal is decided."""
     async for each in news:
@@ -71,10 +81,16 @@ async def follow(
         outcome = None
         if isinstance(each, Snapshot):
             outcome = goal.snapshot(each.events)
-            if unheard := goal.unheard:
+            if tells_unheard and (unheard := goal.unheard):
                 presenter.remark(f"Not heard of yet: {', '.join(unheard)}. Waiting for it.")
         elif isinstance(each, Status):
             outcome = goal.hear(each.event, is_late=each.is_late)
         if outcome:
             return outcome
     return None
+
+
+def _short(pattern: str) -> str:
+    """An ARN is longer than a line; its name is at its end."""
+    kind, _, what = pattern.partition(":")
+    return f"{kind}:…:{what.rpartition(':')[2]}" if what.startswith("arn:") else pattern

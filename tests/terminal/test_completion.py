@@ -49,11 +49,8 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
         ("statuswire wa", {"watch"}),
         ("statuswire watch ", {"machine:express", f"instance:{INSTANCE}", "*"}),
         ("statuswire watch instance:", {INSTANCE}),  # what follows the colon, for bash
-        ("statuswire watch machine:sta", {"standard"}),
         ("statuswire watch * --until s", {"stopped", "stopping", "shutting-down"}),
-        ("statuswire start ", {INSTANCE}),
         (f"statuswire start {INSTANCE} --action t", {"toggle"}),
-        ("statuswire dashboard --no", {"--no-open"}),
         ("statuswire dlq re", {"redrive"}),
     ],
 )

@@ -107,7 +107,9 @@ async def test_the_table_lives_and_leaves_its_last_state_behind(
     assert before.count(NO_CURSOR) == 1
     assert CURSOR in before or CURSOR in after
     left = [line.rstrip() for line in ESCAPES.sub("", after).split("\r\n")]
-    assert left[0].lstrip("^C").startswith(f"● live  *  (127.0.0.1:{service.port})")
+    assert re.fullmatch(
+        rf"(\^C)?○ as it was at [0-9:]{{8}}  \*  \(127\.0\.0\.1:{service.port}\)", left[0]
+    )
     assert left[2].split()[:2] == [INSTANCE, "pending"]
     assert "Traceback" not in screen.written
 
