@@ -105,3 +105,18 @@ def test_a_refusal_has_the_apis_own_words() -> None:
     assert str(error) == "stop i-1 was refused: forbidden: not you"
     assert "execute-api:Invoke" in error.fix
     assert "502" in str(refusal(Answer(502, "<html>"), "stop i-1"))
+
+
+def test_a_profile_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what to do."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with pytest.raises(CannotGoOn, match="nobody") as failed:
+        Account(profile="nobody").outputs("statuswire")
+    assert "--profile" in failed.value.fix
+
+
+def test_a_region_that_is_none_is_told() -> None:
+    """With the option that names it."""
+    with pytest.raises(CannotGoOn) as failed:
+        Account().outputs("statuswire")
+    assert "--region" in failed.value.fix
