@@ -9,20 +9,19 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from consumer.terminal.news import (
-    Connection,
-    Event,
+from consumer.client.items import (
     Gap,
-    Lag,
-    News,
+    Heartbeat,
+    Item,
+    Live,
+    Lost,
     Resumed,
     Skipped,
     Snapshot,
+    Stale,
     Status,
-    is_inferred,
-    key_of,
-    reason_of,
 )
+from consumer.terminal.events import Event, is_inferred, key_of, reason_of
 
 MAX_ENDED: Final = 500  # rows of runs that have ended: more than a screen, × ~1 kB for weeks
 MAX_TRAIL: Final = 8  # a run of the Standard machine has seven steps
@@ -46,11 +45,11 @@ class Row(Struct, frozen=True):
 
 
 class Board:
-    """All that is known, and what was not heard."""
+    """All that is known, and what was not heard. `connection` None: there was none yet."""
 
     def __init__(self) -> None:
-        self.connection = Connection("connecting")
-        self.lag_ms: float | None = None
+        self.connection: Live | Stale | Lost | None = None
+        self.lag_ms: int | None = None
         self.has_snapshot = False
         self.gaps = 0
         self.skipped = 0
@@ -59,14 +58,14 @@ class Board:
         self.remark = ""
         self._rows: dict[str, Row] = {}
 
-    def take(self, news: News) -> None:
+    def take(self, item: Item) -> None:
         """Whatever is told next."""
-        match news:
-            case Connection():
-                self.connection = news
+        match item:
+            case Live() | Stale() | Lost():
+                self.connection = item
             case Snapshot(events):
                 self._replace(events)
-            case Status(event, is_late=False):
+            case Status(event, late=False):
                 self._put(event, self._rows)
             case Status():
                 self.late += 1
@@ -74,8 +73,8 @@ class Board:
                 self.gaps += 1
             case Skipped(count):
                 self.skipped += count
-            case Lag(ms):
-                self.lag_ms = ms
+            case Heartbeat(lag_ms):
+                self.lag_ms = lag_ms
             case Resumed():
                 pass
 

@@ -10,12 +10,13 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from consumer.client.items import Lost, Snapshot
 from consumer.terminal.addresses import Wanted
 from consumer.terminal.board import Board
+from consumer.terminal.events import Event, key_of
 from consumer.terminal.exits import CannotGoOn, Exit
 from consumer.terminal.feed import feed
 from consumer.terminal.looks import plain, status
-from consumer.terminal.news import Connection, Event, Snapshot, key_of
 from consumer.terminal.place import open_place
 from consumer.terminal.rest import Answer, refusal
 from consumer.terminal.running import complain, say
@@ -65,12 +66,12 @@ async def list_known(where: Wanted, *, limit: int, as_json: bool) -> Exit:
 
 
 async def _snapshot(where: Wanted) -> Snapshot:
-    async with open_place(where) as place, aclosing(feed(place, MACHINES, None)) as told:
-        async for news in told:
-            if isinstance(news, Snapshot):
-                return news
-            if isinstance(news, Connection) and news.why:
-                say(what_is_wrong(news))
+    async with open_place(where) as place, aclosing(feed(place, MACHINES, None)) as items:
+        async for item in items:
+            if isinstance(item, Snapshot):
+                return item
+            if isinstance(item, Lost):
+                say(what_is_wrong(item))
     raise CannotGoOn("the stream ended before it said anything", "Try again.")
 
 

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from consumer.core.events import EXECUTION_STATUSES, INSTANCE_STATUSES
-from consumer.terminal.news import Event, is_inferred, key_of, reason_of
+from consumer.terminal.events import Event, is_inferred, key_of, reason_of
 
 GOING: Final = frozenset({"shutting-down", "terminated"})  # no instance comes back from these
 

@@ -4,14 +4,25 @@ from typing import Any
 
 import msgspec
 
+from consumer.client.items import (
+    Gap,
+    Heartbeat,
+    Item,
+    Live,
+    Lost,
+    Resumed,
+    Skipped,
+    Snapshot,
+    Stale,
+    Status,
+)
 from consumer.terminal.exits import Exit
 from consumer.terminal.goal import Outcome
-from consumer.terminal.news import Connection, Gap, Lag, News, Resumed, Skipped, Snapshot, Status
 
 
-def lines_of(news: News) -> list[bytes]:
+def lines_of(item: Item) -> list[bytes]:
     """What is printed of it, each with its end of line; nothing of heartbeats."""
-    return [line(each) for each in _objects(news)]
+    return [line(each) for each in _objects(item)]
 
 
 def line(told: dict[str, Any]) -> bytes:
@@ -28,26 +39,28 @@ def ending(code: Exit, outcome: Outcome | None) -> bytes:
     return line(told)
 
 
-def _objects(news: News) -> list[dict[str, Any]]:
+def _objects(item: Item) -> list[dict[str, Any]]:
     told: list[dict[str, Any]]
-    match news:
-        case Connection(state, why, retry_s):
-            trouble: dict[str, Any] = {"why": why} if why else {}
-            if retry_s is not None:
-                trouble["retry_s"] = round(retry_s, 3)
-            told = [{"op": "connection", "state": state, **trouble}]
+    match item:
+        case Live():
+            told = [{"op": "connection", "state": "live"}]
+        case Stale(why):
+            told = [{"op": "connection", "state": "stale", "why": why}]
+        case Lost(why, retry_s):
+            retry = {"why": why, "retry_s": round(retry_s, 3)}
+            told = [{"op": "connection", "state": "lost", **retry}]
         case Snapshot(events, cursor):
             told = [{"op": "status", "event": each, "snapshot": True} for each in events]
             told.append({"op": "snapshot", "events": len(events), "cursor": cursor})
-        case Status(event, cursor, is_late):
-            late = {"late": True} if is_late else {}
-            told = [{"op": "status", "event": event, "cursor": cursor, **late}]
+        case Status(event, late, cursor):
+            mark = {"late": True} if late else {}
+            told = [{"op": "status", "event": event, "cursor": cursor, **mark}]
         case Resumed(cursor):
             told = [{"op": "resumed", "cursor": cursor}]
         case Gap():
             told = [{"op": "gap"}]
-        case Skipped(count):
-            told = [{"op": "skipped", "count": count}]
-        case Lag():
+        case Skipped(count, cursor):
+            told = [{"op": "skipped", "count": count, "cursor": cursor}]
+        case Heartbeat():
             told = []
     return told

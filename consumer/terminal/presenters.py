@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from consumer.client.items import Item
 from consumer.terminal import lines, told
 from consumer.terminal.board import Board
 from consumer.terminal.exits import Exit
 from consumer.terminal.goal import Outcome
 from consumer.terminal.looks import plain
-from consumer.terminal.news import News
 from consumer.terminal.running import say
 from consumer.terminal.table import render, render_last
 
@@ -35,7 +35,7 @@ class Presenter(Protocol):
         trace: TracebackType | None,
     ) -> None: ...
 
-    def show(self, news: News) -> None:
+    def show(self, item: Item) -> None:
         """What is told next."""
 
     def remark(self, text: str) -> None:
@@ -68,8 +68,8 @@ class _Presenter:
 class Silent(_Presenter):
     """`--quiet`: the exit code, and one line on standard error where it is not 0."""
 
-    def show(self, news: News) -> None:
-        del news
+    def show(self, item: Item) -> None:
+        del item
 
     def remark(self, text: str) -> None:
         del text
@@ -82,8 +82,8 @@ class Silent(_Presenter):
 class JsonLines(_Presenter):
     """Each line is flushed: who reads it waits for it."""
 
-    def show(self, news: News) -> None:
-        _write(b"".join(lines.lines_of(news)))
+    def show(self, item: Item) -> None:
+        _write(b"".join(lines.lines_of(item)))
 
     def end(self, code: Exit, outcome: Outcome | None) -> None:
         _write(lines.ending(code, outcome))
@@ -95,8 +95,8 @@ class TextLines(_Presenter):
     def __init__(self) -> None:
         self._console = Console(soft_wrap=True)
 
-    def show(self, news: News) -> None:
-        for text in told.texts_of(news):
+    def show(self, item: Item) -> None:
+        for text in told.texts_of(item):
             self._console.print(text)
 
 
@@ -129,8 +129,8 @@ class LiveTable(_Presenter):
             width = self._console.width
             self._console.print(render_last(self._board, self._title, datetime.now(UTC), width))
 
-    def show(self, news: News) -> None:
-        self._board.take(news)
+    def show(self, item: Item) -> None:
+        self._board.take(item)
         self._is_due.set()
 
     def remark(self, text: str) -> None:

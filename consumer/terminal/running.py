@@ -1,6 +1,7 @@
 """How a viewer's command begins and ends: signals, errors in words, exit codes."""
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -18,6 +19,8 @@ _BY_SIGNAL: Final = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMI
 
 def run(command: Coroutine[Any, Any, Exit]) -> Exit:
     """Until it ends or is told to. What it opened is closed in either case; nobody sees a trace."""
+    # What a library remarks would be written into the table.
+    logging.getLogger("consumer").addHandler(logging.NullHandler())
     try:
         return asyncio.run(_until_told(command))
     except CannotGoOn as error:

@@ -8,16 +8,16 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from consumer.client.items import Live, Lost, Stale
 from consumer.terminal.board import Board, Row
 from consumer.terminal.looks import ago, plain, printable, status
-from consumer.terminal.news import Connection
 
 NARROW: Final = 90  # columns; below them the run's steps are left out
 _LAMPS: Final = {
-    "live": ("● live", "green"),
-    "connecting": ("○ connecting", "dim"),
-    "stale": ("◐ stale", "bold yellow"),
-    "reconnecting": ("○ reconnecting", "bold yellow"),
+    Live: ("● live", "green"),
+    Stale: ("◐ stale", "bold yellow"),
+    Lost: ("○ not connected", "bold yellow"),
+    type(None): ("○ connecting", "dim"),
 }
 
 
@@ -55,7 +55,7 @@ def _page(
 
 
 def _head(board: Board, title: str) -> Text:
-    word, style = _LAMPS[board.connection.state]
+    word, style = _LAMPS[type(board.connection)]
     head = Text.assemble((word, style), "  ", (printable(title), "bold"))
     if board.lag_ms is not None:
         head.append(f"  lag {board.lag_ms:.0f} ms", style="dim")
@@ -65,7 +65,7 @@ def _head(board: Board, title: str) -> Text:
 def _troubles(board: Board) -> list[Text]:
     """What is known not to be known. Said in every form, and not only by a colour."""
     lines = []
-    if board.connection.why:
+    if isinstance(board.connection, Stale | Lost):
         lines.append(Text(what_is_wrong(board.connection), style="yellow"))
     missed = []
     if board.gaps:
@@ -81,14 +81,12 @@ def _troubles(board: Board) -> list[Text]:
     return [_one_line(line) for line in lines]
 
 
-def what_is_wrong(connection: Connection) -> str:
-    """The trouble of a connection, as a sentence for people."""
-    why = printable(connection.why)
-    if connection.state == "stale":
+def what_is_wrong(trouble: Stale | Lost) -> str:
+    """With the connection, as sentences for people."""
+    why = printable(trouble.why)
+    if isinstance(trouble, Stale):
         return f"Stale: {why}. What you see may be old."
-    if connection.retry_s is not None:
-        return f"Not connected: {why}. The next try is in {connection.retry_s:.1f} s."
-    return f"Not connected: {why}."
+    return f"Not connected: {why}. The next try is in {trouble.retry_s:.1f} s."
 
 
 def _one_line(text: Text) -> Text:

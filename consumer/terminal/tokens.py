@@ -37,27 +37,43 @@ class Granted(Struct, frozen=True):
 
 
 class Tokens(Protocol):
-    """Where a command has its token from."""
+    """Where a command has its token from. `can_renew`: another one can be had."""
+
+    can_renew: bool
 
     async def current(self) -> Granted | None:
         """One with some life left; None where none is needed. Raises `CannotGoOn`."""
 
     def refused(self, granted: Granted) -> None:
-        """The server did not take it: the next is another one."""
+        """The server did not take it: the next is another. Raises `CannotGoOn` without one."""
+
+    def no_use(self, reason: str) -> CannotGoOn:
+        """What to say where the server takes none of them."""
 
 
 class NoTokens:
     """A server that asks for none: the demo's."""
 
+    can_renew = False
+
     async def current(self) -> Granted | None:
         return None
 
     def refused(self, granted: Granted) -> None:
-        del granted
+        raise self.no_use("")
+
+    def no_use(self, reason: str) -> CannotGoOn:
+        del reason
+        return CannotGoOn(
+            "this server asks for a token",
+            f"Name its REST API, and tokens are fetched: --stack, --rest-url. Or set {VARIABLE}.",
+        )
 
 
 class GivenToken:
     """The environment's, as it is."""
+
+    can_renew = False
 
     def __init__(self, token: str, now_s: Callable[[], float] = time.time) -> None:
         self._granted = Granted(token, None, now_s(), None)
@@ -66,9 +82,12 @@ class GivenToken:
         return self._granted
 
     def refused(self, granted: Granted) -> None:
-        del granted
-        raise CannotGoOn(
-            f"the token in {VARIABLE} was refused",
+        raise self.no_use("")
+
+    def no_use(self, reason: str) -> CannotGoOn:
+        told = f": {reason}" if reason else ""
+        return CannotGoOn(
+            f"the token in {VARIABLE} was refused{told}",
             f"Get a new one: export {VARIABLE}=$(statuswire token). Without it, and with"
             " credentials for the REST API, tokens are fetched and renewed.",
         )
@@ -76,6 +95,8 @@ class GivenToken:
 
 class FetchedTokens:
     """From POST /watch-tokens; all who ask share one."""
+
+    can_renew = True
 
     def __init__(
         self, api: RestApi, watch: Sequence[str], now_s: Callable[[], float] = time.time
@@ -95,6 +116,13 @@ class FetchedTokens:
     def refused(self, granted: Granted) -> None:
         if self._granted is granted:
             self._granted = None
+
+    def no_use(self, reason: str) -> CannotGoOn:
+        return CannotGoOn(
+            f"the server refuses the tokens that the REST API gives: {reason}",
+            "Are both of one stack? The consumer's STATUSWIRE_AUDIENCE is that stack's"
+            " TokenAudience.",
+        )
 
     async def _renew(self, last: Granted | None) -> Granted:
         try:

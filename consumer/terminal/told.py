@@ -4,34 +4,24 @@ from typing import Final
 
 from rich.text import Text
 
+from consumer.client.items import Gap, Item, Lost, Resumed, Skipped, Snapshot, Stale, Status
+from consumer.terminal.events import Event, is_inferred, reason_of
 from consumer.terminal.looks import clock, plain, status
-from consumer.terminal.news import (
-    Connection,
-    Event,
-    Gap,
-    News,
-    Resumed,
-    Skipped,
-    Snapshot,
-    Status,
-    is_inferred,
-    reason_of,
-)
 from consumer.terminal.table import what_is_wrong
 
 STATUS_CHARS: Final = 13  # of the longest, shutting-down
 
 
-def texts_of(news: News) -> list[Text]:
+def texts_of(item: Item) -> list[Text]:
     """Its lines; none of heartbeats, nor of a connection with which all is well."""
     texts: list[Text] = []
-    match news:
+    match item:
         case Snapshot(events):
             texts = [_event(event) for event in events]
-        case Status(event, is_late=is_late):
-            texts = [_event(event, is_late=is_late)]
-        case Connection() if news.why:
-            texts = [Text(what_is_wrong(news), style="yellow")]
+        case Status(event, late):
+            texts = [_event(event, is_late=late)]
+        case Stale() | Lost():
+            texts = [Text(what_is_wrong(item), style="yellow")]
         case Resumed():
             texts = [Text("Connected again; nothing was missed.", style="dim")]
         case Gap():

@@ -7,11 +7,11 @@ from typing import Final
 
 from msgspec import Struct
 
+from consumer.client.items import Item, Snapshot, Status
 from consumer.terminal.addresses import Wanted
 from consumer.terminal.exits import Exit
 from consumer.terminal.feed import feed
 from consumer.terminal.goal import Goal, Outcome
-from consumer.terminal.news import News, Snapshot, Status
 from consumer.terminal.place import Place, open_place
 from consumer.terminal.presenters import Presenter, choose
 
@@ -54,10 +54,10 @@ async def watch_at(place: Place, wanted: Watch) -> Exit:
         async with (
             asyncio.timeout(wanted.timeout_s),
             presenter,
-            aclosing(feed(place, wanted.patterns, wanted.since)) as news,
+            aclosing(feed(place, wanted.patterns, wanted.since)) as items,
         ):
             remarks = not wanted.has_just_begun
-            outcome = await follow(news, presenter, goal, tells_unheard=remarks)
+            outcome = await follow(items, presenter, goal, tells_unheard=remarks)
     except TimeoutError:
         code = Exit.TIMED_OUT
     else:
@@ -67,14 +67,14 @@ async def watch_at(place: Place, wanted: Watch) -> Exit:
 
 
 async def follow(
-    news: AsyncIterator[News],
+    items: AsyncIterator[Item],
     presenter: Presenter,
     goal: Goal | None,
     *,
     tells_unheard: bool = True,
 ) -> Outcome | None:
     """Shows what is told, and returns when the goal is decided."""
-    async for each in news:
+    async for each in items:
         presenter.show(each)
         if goal is None:
             continue
@@ -84,7 +84,7 @@ async def follow(
             if tells_unheard and (unheard := goal.unheard):
                 presenter.remark(f"Not heard of yet: {', '.join(unheard)}. Waiting for it.")
         elif isinstance(each, Status):
-            outcome = goal.hear(each.event, is_late=each.is_late)
+            outcome = goal.hear(each.event, is_late=each.late)
         if outcome:
             return outcome
     return None

@@ -1,4 +1,4 @@
-"""Events as a viewer gets them: JSON objects, small and valid."""
+"""Events as a viewer gets them: JSON, small and valid."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ EXPRESS = "arn:aws:states:us-east-1:000000000000:express:express"
 STANDARD = "arn:aws:states:us-east-1:000000000000:execution:standard"
 
 
-def instance(status: str, *, of: str = INSTANCE, second: int = 1, **more: Any) -> dict[str, Any]:
+def instance(status: str, *, of: str = INSTANCE, second: int = 1, **more: Any) -> Any:
     """An event of an instance."""
     return {
         "v": 1,
@@ -36,7 +36,7 @@ def run(
     machine: str = "standard",
     part: str = "1",
     **more: Any,
-) -> dict[str, Any]:
+) -> Any:
     """A publish step of an execution. `part` tells Express runs of one name apart."""
     arn = f"{STANDARD}:{name}" if machine == "standard" else f"{EXPRESS}:{name}:{part}"
     return {

@@ -2,15 +2,26 @@
 
 import json
 
+from consumer.client.items import (
+    Gap,
+    Heartbeat,
+    Item,
+    Live,
+    Lost,
+    Resumed,
+    Skipped,
+    Snapshot,
+    Stale,
+    Status,
+)
 from consumer.terminal import lines, told
 from consumer.terminal.exits import Exit
 from consumer.terminal.goal import Outcome
-from consumer.terminal.news import Connection, Gap, Lag, Resumed, Skipped, Snapshot, Status
 from tests.terminal.telling import FAILURE, INSTANCE, instance, run
 
 
-def objects(news: object) -> list[dict[str, object]]:
-    return [json.loads(each) for each in lines.lines_of(news)]  # type: ignore[arg-type]
+def objects(item: Item) -> list[dict[str, object]]:
+    return [json.loads(each) for each in lines.lines_of(item)]
 
 
 def test_an_event_is_a_line_wherever_it_came_from() -> None:
@@ -21,20 +32,23 @@ def test_an_event_is_a_line_wherever_it_came_from() -> None:
         {"op": "status", "event": second, "snapshot": True},
         {"op": "snapshot", "events": 2, "cursor": "e-7"},
     ]
-    assert objects(Status(first, "e-8")) == [{"op": "status", "event": first, "cursor": "e-8"}]
+    assert objects(Status(first, late=False, cursor="e-8")) == [
+        {"op": "status", "event": first, "cursor": "e-8"}
+    ]
 
 
 def test_programs_are_told_what_is_not_known() -> None:
     """Late, gap, skipped, stale: each is a line or a mark."""
-    assert objects(Status(instance("running"), "e-8", is_late=True))[0]["late"] is True
+    assert objects(Status(instance("running"), late=True, cursor="e-8"))[0]["late"] is True
     assert objects(Gap()) == [{"op": "gap"}]
-    assert objects(Skipped(3)) == [{"op": "skipped", "count": 3}]
+    assert objects(Skipped(3, "e-9")) == [{"op": "skipped", "count": 3, "cursor": "e-9"}]
     assert objects(Resumed("e-9")) == [{"op": "resumed", "cursor": "e-9"}]
-    assert objects(Connection("stale", "silent")) == [
-        {"op": "connection", "state": "stale", "why": "silent"}
+    assert objects(Live()) == [{"op": "connection", "state": "live"}]
+    assert objects(Stale("silent")) == [{"op": "connection", "state": "stale", "why": "silent"}]
+    assert objects(Lost("gone", 0.51234)) == [
+        {"op": "connection", "state": "lost", "why": "gone", "retry_s": 0.512}
     ]
-    assert objects(Connection("reconnecting", "lost", 0.51234))[0]["retry_s"] == 0.512
-    assert objects(Lag(3)) == []
+    assert objects(Heartbeat(3)) == []
 
 
 def test_the_last_line_is_how_it_ended() -> None:
@@ -48,7 +62,7 @@ def test_the_last_line_is_how_it_ended() -> None:
 
 def test_a_file_gets_a_line_per_event() -> None:
     """What happened, to what, and why."""
-    (line,) = told.texts_of(Status(run("FAILED", reason=FAILURE), is_late=True))
+    (line,) = told.texts_of(Status(run("FAILED", reason=FAILURE), late=True, cursor="e-1"))
     words = line.plain.split()
     assert words[1:] == [
         "standard", INSTANCE, "FAILED", "(late)", "nightly-7",
@@ -58,8 +72,8 @@ def test_a_file_gets_a_line_per_event() -> None:
 
 def test_a_file_is_told_what_is_not_known() -> None:
     """As the table is."""
-    assert "may be old" in told.texts_of(Connection("stale", "silent"))[0].plain
+    assert "may be old" in told.texts_of(Stale("silent"))[0].plain
     assert "missed" in told.texts_of(Gap())[0].plain
-    assert "3 skipped" in told.texts_of(Skipped(3))[0].plain
-    assert "nothing was missed" in told.texts_of(Resumed())[0].plain
-    assert told.texts_of(Connection("live")) == []
+    assert "3 skipped" in told.texts_of(Skipped(3, "e-1"))[0].plain
+    assert "nothing was missed" in told.texts_of(Resumed("e-1"))[0].plain
+    assert told.texts_of(Live()) == []

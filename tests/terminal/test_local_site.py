@@ -32,6 +32,8 @@ WITHIN_S = 10
 class Passes:
     """Tokens, of which the server knows those that are not `old`."""
 
+    can_renew = True
+
     def __init__(self, *tokens: str) -> None:
         self.coming = list(tokens)
         self.ends_at_s = 4e9
@@ -44,6 +46,9 @@ class Passes:
 
     def refused(self, granted: Granted) -> None:
         self.refusals.append(granted.token)
+
+    def no_use(self, reason: str) -> CannotGoOn:
+        return CannotGoOn(reason)
 
 
 class Verifying:

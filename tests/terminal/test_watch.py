@@ -117,7 +117,7 @@ async def test_an_interrupt_ends_with_130_and_no_traceback(
     """In a pipe as in a terminal; SIGTERM with 143."""
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
         async with command("watch", "--json", environment=place, cwd=tmp_path) as watch:
-            await watch.told("snapshot")
+            await watch.told("connection")
             watch.process.send_signal(number)
             assert await watch.end() == (code, "", "")
 
@@ -149,7 +149,7 @@ async def test_a_lost_connection_is_resumed(
         for connection in list(service.server.connections):
             connection._transport.abort()
         lost = await watch.told("connection")
-        assert lost["state"] == "reconnecting"
+        assert lost["state"] == "lost"
         await service.log.append([of(instance_event("pending", second=2))])
         assert (await watch.told("status"))["event"]["status"] == "pending"
         await watch.told("resumed")
