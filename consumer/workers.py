@@ -19,7 +19,6 @@ from consumer.settings import PREFIX, BadSettings, Settings
 
 log = logging.getLogger(__name__)
 
-MAX_WORKERS: Final = 64
 SOON_S: Final = 10.0  # a worker that ends sooner may do so again
 MAX_PAUSE_S: Final = 30.0
 _HEARD: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)

@@ -7,6 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
+MAX_WORKERS: Final = 64  # processes of one parent: more than a machine has cores for
 # Of one token. A sum of 10,000 times after a machine's first million seconds is off by 0.6 µs at
 # most, which at 5,000 per second is 0.003 of a token: the last of a burst must not fail for that.
 _ROUNDING: Final = 0.01

@@ -1,8 +1,11 @@
 """What a check finds: how bad it is, what it is, and what the operator can do."""
 
 from enum import StrEnum
+from typing import Final
 
 from msgspec import Struct
+
+CHECK_S: Final = 10.0  # the longest chain is three checks: half a minute at the worst
 
 
 class Level(StrEnum):

@@ -13,6 +13,7 @@ from consumer.operator.doctor import Check
 from consumer.operator.finding import Finding, error, ok, warning
 from consumer.operator.scene import Scene
 from consumer.settings import PREFIX
+from consumer.terminal.addresses import VARIABLES
 
 OLDEST_PYTHON: Final = (3, 11)
 OLDEST_SQLITE: Final = (3, 24, 0)  # the log's ON CONFLICT … DO UPDATE (sqlite.org, "UPSERT")
@@ -31,7 +32,7 @@ async def settings(scene: Scene) -> list[Finding]:
         if (variable := problem.split(":")[0]) in meanings  # AWS's own are `aws.region`'s
     ]
     for name in sorted(os.environ):
-        if name.startswith(PREFIX) and name not in meanings:
+        if name.startswith(PREFIX) and name not in meanings and name not in VARIABLES:
             near = difflib.get_close_matches(name, meanings, 1)
             told = f"Is it {near[0]}? " if near else ""
             fix = f"{told}`statuswire settings` lists them all."

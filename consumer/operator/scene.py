@@ -18,9 +18,9 @@ from pydantic_settings import BaseSettings
 
 from consumer import settings as product
 from consumer.edges import aws
+from consumer.operator.finding import CHECK_S
 from consumer.settings import PREFIX, BadSettings, Settings
 
-CHECK_S: Final = 10.0  # the longest chain is three checks: half a minute at the worst
 # Opened before the checks begin: reading their models takes a second of CPU, most of it EC2's.
 SERVICES: Final = ("sqs", "stepfunctions", "ec2", "sts", "events")
 # What AWS says to those who may not, by service (their API references, "Common errors").
