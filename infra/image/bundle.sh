@@ -14,6 +14,7 @@ sh infra/image/install.sh "$folder/python" \
 cp -R infra/systemd "$folder/systemd"
 cat >"$folder/bin/statuswire" <<'END'
 #!/bin/sh
-PYTHONPATH=/opt/statuswire/python exec /usr/bin/python3.13 -m consumer "$@"
+# Nothing is imported from the folder that it writes to.
+PYTHONSAFEPATH=1 PYTHONPATH=/opt/statuswire/python exec /usr/bin/python3.13 -m consumer "$@"
 END
 chmod 755 "$folder/bin/statuswire"

@@ -11,7 +11,7 @@ data=/var/lib/statuswire
 
 # ── The disk: it has outlived the instance before this one, or is new ──
 # That instance may still have it, for as long as it drains.
-instance=$(ec2-metadata --quiet --instance-id)
+instance=$(ec2-metadata --instance-id | cut -d ' ' -f 2)
 for _ in $(seq 60); do
     if aws ec2 attach-volume --volume-id "$volume" --instance-id "$instance" --device /dev/sdf; then
         break

@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from consumer.edges.http import PROBES
 from consumer.edges.stream import CLOSE_S
 from consumer.settings import Settings
 from tests.edges.test_redis_server import ALLOWED
-from tests.stack.deployed import CONSUMER, Deployed, deploy, load
+from tests.stack.deployed import CONSUMER, SMALL, Deployed, deploy, load
 
 CONTAINERS = ("consumer", "metrics")
 PROVIDER = {
@@ -217,6 +219,19 @@ def test_each_is_reached_by_the_one_before(stack: Deployed) -> None:
     assert inline == {"LoadBalancerGroup"}
     (viewers,) = groups["LoadBalancerGroup"]["SecurityGroupIngress"]
     assert (viewers["FromPort"], viewers["ToPort"]) == (443, 443)
+
+
+@pytest.mark.parametrize("path", [CONSUMER, SMALL], ids=lambda path: path.stem)
+def test_groups_are_described_as_ec2_allows(exports: dict[str, str], path: Path) -> None:
+    """API reference, SecurityGroupRule: no apostrophe, for one; found at the deployment only."""
+    allowed = re.compile(r"[A-Za-z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{1,255}")
+    for resource in deploy(path, exports).resources.values():
+        properties = resource["Properties"]
+        if resource["Type"].startswith("AWS::EC2::SecurityGroup"):
+            rules = [*properties.get("SecurityGroupIngress", []), *properties.get("SecurityGroupEgress", [])]
+            texts = [properties.get("GroupDescription", properties.get("Description"))]
+            texts += [rule["Description"] for rule in rules]
+            assert all(allowed.fullmatch(text) for text in texts), texts
 
 
 def test_viewers_speak_tls(stack: Deployed) -> None:

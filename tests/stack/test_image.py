@@ -71,7 +71,7 @@ def run(prefix: Path, *arguments: str, **variables: str) -> subprocess.Completed
     return subprocess.run(
         [base, "-s", *rest, *arguments],
         cwd=prefix,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(prefix), **variables},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(prefix), "PYTHONSAFEPATH": "1", **variables},
         capture_output=True,
         text=True,
         check=False,
