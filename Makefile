@@ -70,10 +70,14 @@ openapi: $(PRODUCT) ## Write infra/openapi.yaml from its source
 	$(PY) -m infra.openapi
 
 lock: ## Renew the lock files from the .in files (needs uv)
-	for name in consumer dev tools bench; do \
+	for name in dev tools bench; do \
 		uv pip compile --universal --python-version 3.11 --generate-hashes \
 			--custom-compile-command "make lock" --upgrade \
 			requirements/$$name.in -o requirements/$$name.txt || exit 1; done
+	# What runs is what was tested.
+	uv pip compile --universal --python-version 3.11 --generate-hashes \
+		--custom-compile-command "make lock" --upgrade --constraint requirements/dev.txt \
+		requirements/consumer.in -o requirements/consumer.txt
 	for folder in lambdas/*/; do \
 		uv pip compile --python-version 3.11 --generate-hashes \
 			--custom-compile-command "make lock" --upgrade \

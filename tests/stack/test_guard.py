@@ -36,5 +36,5 @@ def test_a_control_that_is_broken_is_found(exports: dict[str, str], tmp_path: Pa
         "ContainerDefinitions": [container | {"ReadonlyRootFilesystem": False}, metrics]
     }
     resources["Task"] = resources["Task"] | {"Properties": task}
-    broken = Finding("Task", "ecs_task_definition_read_only_root_filesystem_check")
+    broken = Finding("Task", "ecs_containers_readonly_access_check")
     assert broken in findings(resources, tmp_path)

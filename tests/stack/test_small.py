@@ -172,7 +172,9 @@ def machine(tmp_path: Path) -> Machine:
     disk = tmp_path / f"dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_{VOLUME.replace('-', '')}"
     disk.parent.mkdir(parents=True)
     disk.touch()
-    (tmp_path / "opt/statuswire/bin/statuswire").touch()
+    for file in ("opt/statuswire/bin/statuswire", "run/bundle.zip"):
+        (tmp_path / file).touch()
+    (tmp_path / "etc/statuswire/statuswire.env").write_text("STATUSWIRE_PORT=8080\n")
 
     def run(text: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         rooted = re.sub(r"(?<![\w/.:$}])/(?=(opt|etc|dev|run|var|usr/lib)/)", f"{tmp_path}/", text)
