@@ -1,9 +1,10 @@
-"""What CloudWatch shall know of a consumer: a line a minute on standard output, read off `/metrics`.
+"""What CloudWatch shall know of a consumer: a line a minute, read off `/metrics`.
 
-Beside the daemon in its task, from the same image: `python -m consumer.operator.emf --service NAME`.
-Whatever takes the container's output to CloudWatch Logs brings the metrics along, since CloudWatch
-takes them out of lines in its embedded metric format (CloudWatch user guide, "Specification: Embedded
-metric format"). So nobody needs a permission to send metrics, and no agent.
+Beside the daemon in its task, from the same image: `python -m consumer.operator.emf --service
+NAME`. Whatever takes the container's output to CloudWatch Logs brings the metrics along, since
+CloudWatch takes them out of lines in its embedded metric format (CloudWatch user guide,
+"Specification: Embedded metric format"). So nobody needs a permission to send metrics, nor an
+agent.
 """
 
 import argparse
@@ -69,7 +70,7 @@ def line(found: Mapping[str, float], service: str, now_ms: int) -> str:
 
 
 def lines(ask: Ask, service: str, *, now_ms: Callable[[], int]) -> Iterator[str]:
-    """For each time that the next one is asked for. A consumer that does not answer is not ready."""
+    """One for each time that it is asked for. A consumer that does not answer is not ready."""
     total = 0.0
     while True:
         try:
@@ -106,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     def ask() -> str:
         address = f"http://127.0.0.1:{chosen.port}/metrics"
-        with urllib.request.urlopen(address, timeout=ANSWER_S) as answer:  # noqa: S310 - loopback
+        with urllib.request.urlopen(address, timeout=ANSWER_S) as answer:
             text: bytes = answer.read()
         return text.decode()
 

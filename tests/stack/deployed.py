@@ -16,7 +16,7 @@ SMALL: Final = ROOT / "infra/consumer-small.yaml"
 STACK: Final = "statuswire-consumer"
 HERE: Final = PSEUDO | {
     "AWS::StackName": STACK,
-    "AWS::StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{STACK}/5f3a0c1d-22e8-11f1-a1b2-0affd1",
+    "AWS::StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{STACK}/5f3a0c1d-22e8-11f1",
 }
 # What must be answered, and has no default.
 ANSWERS: Final[Mapping[str, dict[str, Any]]] = {
@@ -45,7 +45,7 @@ ARNS: Final = {
 REF_IS_ARN: Final = {
     "AWS::SecretsManager::Secret": "secretsmanager:{region}:{account}:secret:{id}-AbCdEf",
     "AWS::Lambda::LayerVersion": "lambda:{region}:{account}:layer:{id}:7",
-    "AWS::ApplicationAutoScaling::ScalingPolicy": "autoscaling:{region}:{account}:scalingPolicy:{id}",
+    "AWS::ApplicationAutoScaling::ScalingPolicy": "autoscaling:{region}:{account}:policy:{id}",
 }
 VALUES: Final = {
     "PrimaryEndPoint.Address": "master.log.abc123.use1.cache.amazonaws.com",

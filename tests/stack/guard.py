@@ -1,9 +1,9 @@
-"""AWS's own policy rules on a template: CloudFormation Guard, with Control Tower's proactive controls.
+"""AWS's own policies on a template: CloudFormation Guard, with Control Tower's proactive controls.
 
-Both come in one npm package of AWS's (cdk-validator-cfnguard): the program, for Linux and macOS, and
-some 240 rules ("Proactive controls", AWS Control Tower controls reference). What we do otherwise than
-a rule wants says so in the template, in the resource's `Metadata: Guard:`, rule by rule with its
-reason.
+Both come in one npm package of AWS's (cdk-validator-cfnguard): the program, for Linux and macOS,
+and some 240 rules ("Proactive controls", AWS Control Tower controls reference). What we do
+otherwise than a rule wants says so in the template, in the resource's `Metadata: Guard:`, rule by
+rule with its reason.
 """
 
 import json

@@ -102,7 +102,7 @@ def test_the_load_balancer_outwaits_a_heartbeat(
 
 
 def test_a_page_is_known_by_its_own_name(stack: Deployed) -> None:
-    """The Host that the browser asked for, and an X-Forwarded-For that the load balancer adds to."""
+    """The Host that the browser asked for; and the load balancer adds to X-Forwarded-For."""
     found = attributes(stack, "LoadBalancer")
     assert found["routing.http.preserve_host_header.enabled"] == "true"
     assert found["routing.http.xff_header_processing.mode"] == "append"
@@ -150,12 +150,13 @@ def test_viewers_need_no_metrics(stack: Deployed) -> None:
 def test_secrets_are_references(stack: Deployed) -> None:
     """No value of one stands in the task definition, where everybody who may look sees it."""
     container = stack.container("consumer")
-    password = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:LogPassword-AbCdEf"
-    assert container["Secrets"] == [{"Name": "STATUSWIRE_LOG_PASSWORD", "ValueFrom": password}]
+    secret = stack.outputs["LogPasswordArn"]
+    assert secret.startswith("arn:aws:secretsmanager:")
+    assert container["Secrets"] == [{"Name": "STATUSWIRE_LOG_PASSWORD", "ValueFrom": secret}]
     assert "STATUSWIRE_LOG_PASSWORD" not in {each["Name"] for each in container["Environment"]}
     for user in stack.of_type("AWS::ElastiCache::User").values():
         assert user["AuthenticationMode"]["Passwords"] == [
-            "{{resolve:secretsmanager:" + password + "}}"
+            "{{resolve:secretsmanager:" + secret + "}}"
         ]
 
 
@@ -228,9 +229,9 @@ def test_groups_are_described_as_ec2_allows(exports: dict[str, str], path: Path)
     for resource in deploy(path, exports).resources.values():
         properties = resource["Properties"]
         if resource["Type"].startswith("AWS::EC2::SecurityGroup"):
-            rules = [*properties.get("SecurityGroupIngress", []), *properties.get("SecurityGroupEgress", [])]
             texts = [properties.get("GroupDescription", properties.get("Description"))]
-            texts += [rule["Description"] for rule in rules]
+            for rules in ("SecurityGroupIngress", "SecurityGroupEgress"):
+                texts += [rule["Description"] for rule in properties.get(rules, [])]
             assert all(allowed.fullmatch(text) for text in texts), texts
 
 

@@ -1,4 +1,4 @@
-"""The image, as far as it shows without an engine: what its file says, and its steps in a folder."""
+"""The image, as far as it shows without an engine: its file, and its steps in a folder."""
 
 import ast
 import json
@@ -71,7 +71,12 @@ def run(prefix: Path, *arguments: str, **variables: str) -> subprocess.Completed
     return subprocess.run(
         [base, "-s", *rest, *arguments],
         cwd=prefix,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(prefix), "PYTHONSAFEPATH": "1", **variables},
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(prefix),
+            "PYTHONSAFEPATH": "1",
+            **variables,
+        },
         capture_output=True,
         text=True,
         check=False,

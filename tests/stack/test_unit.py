@@ -108,7 +108,9 @@ def test_it_reads_the_settings_that_are_written(unit: Unit) -> None:
     assert f"cat > {unit.one('EnvironmentFile')} <<'END'" in template
 
 
-def test_it_may_listen_where_it_is_set_to(unit: Unit, chosen: Settings, small_open: Deployed) -> None:
+def test_it_may_listen_where_it_is_set_to(
+    unit: Unit, chosen: Settings, small_open: Deployed
+) -> None:
     """And nowhere else."""
     ports = {rule.removeprefix("tcp:") for rule in unit.all("SocketBindAllow")}
     wanted = {chosen.port, chosen.metrics_port, int(environment(small_open)["STATUSWIRE_PORT"])}

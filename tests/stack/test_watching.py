@@ -80,7 +80,7 @@ def test_alarms_reach_people_and_one_adds_a_task(watched: Deployed, stack: Deplo
     alarms = watched.of_type("AWS::CloudWatch::Alarm")
     scaling = alarms.pop("QueueAgeAlarm")
     assert all(each["AlarmActions"] == each["OKActions"] == [TOPIC] for each in alarms.values())
-    assert scaling["AlarmActions"][0].endswith(":scalingPolicy:QueueAgePolicy")
+    assert scaling["AlarmActions"][0].endswith(":policy:QueueAgePolicy")
     assert watched.properties("QueueAgePolicy")["PolicyType"] == "StepScaling"
     quiet = stack.of_type("AWS::CloudWatch::Alarm")
     assert [name for name, each in quiet.items() if "AlarmActions" in each] == ["QueueAgeAlarm"]
