@@ -9,7 +9,7 @@ import json
 import re
 import zipfile
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -50,12 +50,13 @@ class Account(NamedTuple):
     subnets: list[str]
 
 
-@asynccontextmanager
-async def opened(run: LocalRun) -> AsyncIterator[Account]:
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def account(embedded_aws: LocalRun) -> AsyncIterator[Account]:
     session = aioboto3.Session()
+    settings = embedded_aws.client_settings
     async with AsyncExitStack() as stack:
         clients = {
-            name: await stack.enter_async_context(session.client(name, **run.client_settings))
+            name: await stack.enter_async_context(session.client(name, **settings))
             for name in ("cloudformation", "ecs", "elasticache", "iam", "s3", "ssm", "ec2")
         }
         ec2 = clients.pop("ec2")
@@ -65,12 +66,6 @@ async def opened(run: LocalRun) -> AsyncIterator[Account]:
             Name=IMAGE, Value="ami-0a1b2c3d4e5f60718", Type="String", Overwrite=True
         )
         yield Account(**clients, vpc=vpc["VpcId"], subnets=subnets[:2])
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def account(embedded_aws: LocalRun) -> AsyncIterator[Account]:
-    async with opened(embedded_aws) as account:
-        yield account
 
 
 def without_what_is_refused(path: Path) -> Template:
@@ -113,10 +108,9 @@ async def create(account: Account, path: Path, template: Template, name: str) ->
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def many(embedded_aws: LocalRun) -> dict[str, str]:
+async def many(account: Account) -> dict[str, str]:
     """Outputs of the stack for many, without what is refused."""
-    async with opened(embedded_aws) as account:
-        return outputs(await create(account, CONSUMER, without_what_is_refused(CONSUMER), "many"))
+    return outputs(await create(account, CONSUMER, without_what_is_refused(CONSUMER), "many"))
 
 
 def outputs(stack: dict[str, Any]) -> dict[str, str]:
