@@ -13,9 +13,9 @@ NODE := .venv-node/.installed
 BENCH := .venv-bench/.installed
 PY := .venv/bin/python
 NPM := .venv/bin/npm --silent --ignore-scripts --omit-lockfile-registry-resolved \
-	--no-audit --no-fund --no-update-notifier --cache $(CURDIR)/.local/npm
+	--legacy-peer-deps --no-audit --no-fund --no-update-notifier --cache $(CURDIR)/.local/npm
 
-.PHONY: help demo test test-long soak breaks attacks bench lint format openapi lock clean
+.PHONY: help demo test test-long soak breaks attacks bench lint format bundle openapi lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -47,12 +47,14 @@ bench: $(PRODUCT) $(BENCH) ## Side by side with peers (ONLY=, ROUNDS=, QUICK=1, 
 	$(PY) -m tests.bench $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 		$(if $(QUICK),--quick) $(if $(WRITE),--write)
 
-lint: $(PRODUCT) $(TOOLS) ## ruff, mypy, import contracts, cfn-lint, sam validate
+lint: $(PRODUCT) $(TOOLS) ## ruff, mypy, import contracts, cfn-lint, sam validate, hadolint, zizmor
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-cache
-	.venv-tools/bin/cfn-lint template.yaml
+	.venv-tools/bin/cfn-lint template.yaml infra/consumer.yaml infra/consumer-small.yaml
+	.venv-tools/bin/hadolint Containerfile
+	.venv-tools/bin/zizmor --offline --quiet .github/workflows
 	@mkdir -p .local/home
 	HOME=$(CURDIR)/.local/home SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 \
 		.venv-tools/bin/sam validate --lint
@@ -61,14 +63,21 @@ format: $(PRODUCT) ## Put the code in its house style
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
+bundle: $(PRODUCT) ## What infra/consumer-small.yaml installs, for its `sam deploy` to upload
+	PATH=$(CURDIR)/.venv/bin:$$PATH sh infra/image/bundle.sh .local/bundle
+
 openapi: $(PRODUCT) ## Write infra/openapi.yaml from its source
 	$(PY) -m infra.openapi
 
 lock: ## Renew the lock files from the .in files (needs uv)
-	for name in consumer dev tools bench; do \
+	for name in dev tools bench; do \
 		uv pip compile --universal --python-version 3.11 --generate-hashes \
 			--custom-compile-command "make lock" --upgrade \
 			requirements/$$name.in -o requirements/$$name.txt || exit 1; done
+	# What runs is what was tested.
+	uv pip compile --universal --python-version 3.11 --generate-hashes \
+		--custom-compile-command "make lock" --upgrade --constraint requirements/dev.txt \
+		requirements/consumer.in -o requirements/consumer.txt
 	for folder in lambdas/*/; do \
 		uv pip compile --python-version 3.11 --generate-hashes \
 			--custom-compile-command "make lock" --upgrade \

@@ -15,7 +15,7 @@ from consumer import __version__
 
 _JSON: Final = "application/json"
 _TEXT: Final = "text/plain; charset=utf-8"
-PROBES: Final = frozenset({"/healthz", "/readyz"})  # whoever asks, and however often
+PROBES: Final = frozenset({"/healthz", "/readyz", "/startz"})  # whoever asks, and however often
 _ROUTES: Final = {"/": "index.html", "/favicon.ico": "favicon.svg"}  # beside /dashboard/<file>
 
 
@@ -25,6 +25,7 @@ class Site:
     def __init__(self, rest_url: str | None, missing: Callable[[], Sequence[str]]) -> None:
         """`missing` names what keeps us from being ready."""
         self._missing = missing
+        self._has_started = False
         config = msgspec.json.encode({"rest_url": rest_url, "version": __version__})
         self._pages: dict[str, tuple[str, bytes]] = {"/config.json": (_JSON, config)}
         for file in files("consumer.dashboard").iterdir():
@@ -54,9 +55,22 @@ class Site:
                 text = f"not ready: {', '.join(missing)}\n".encode()
                 return self._response(HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, text)
             return self._response(HTTPStatus.OK, _TEXT, b"ready\n")
+        if path == "/startz":
+            return self._start()
         if path in self._pages:
             return self._response(HTTPStatus.OK, *self._pages[path])
         return self._response(HTTPStatus.NOT_FOUND, _TEXT, b"nothing here\n")
+
+    def _start(self) -> Response:
+        """Ready now, or at any time before it was asked: an outage is no reason to end a process
+        whose viewers are served from the log.
+        """
+        missing = self._missing()
+        self._has_started = self._has_started or not missing
+        if self._has_started:
+            return self._response(HTTPStatus.OK, _TEXT, b"started\n")
+        text = f"not started: {', '.join(missing)}\n".encode()
+        return self._response(HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, text)
 
     def _response(self, status: HTTPStatus, kind: str, body: bytes) -> Response:
         headers = Headers(

@@ -6,6 +6,7 @@ that is not known raises: a guess would serve something that was not deployed.
 Source: AWS CloudFormation user guide, intrinsic function reference.
 """
 
+import base64
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -76,6 +77,10 @@ class Surroundings:
             account=self.pseudo["AWS::AccountId"],
         )
 
+    def imported(self, name: str) -> str:
+        """What another stack exports under a name."""
+        raise UnresolvedError(f"The local run has no other stack, so nothing exports {name}")
+
     def holds(self, condition: str) -> bool:
         if condition not in self.conditions:
             raise UnresolvedError(f"No condition is called {condition}")
@@ -127,6 +132,20 @@ def _join(near: Surroundings, argument: Any) -> str:
     return str(separator).join(map(str, near.resolve(parts)))
 
 
+def _select(near: Surroundings, argument: Any) -> Any:
+    index, values = argument
+    return near.resolve(values)[int(index)]
+
+
+def _split(near: Surroundings, argument: Any) -> list[str]:
+    separator, text = argument
+    return str(near.resolve(text)).split(separator)
+
+
+def _base64(near: Surroundings, argument: Any) -> str:
+    return base64.b64encode(str(near.resolve(argument)).encode()).decode()
+
+
 FUNCTIONS: dict[str, Callable[[Surroundings, Any], Any]] = {
     "Ref": Surroundings.reference,
     "Condition": Surroundings.holds,
@@ -138,4 +157,8 @@ FUNCTIONS: dict[str, Callable[[Surroundings, Any], Any]] = {
     "Fn::Not": lambda near, one: not near.resolve(one[0]),
     "Fn::And": lambda near, many: all(map(near.resolve, many)),
     "Fn::Or": lambda near, many: any(map(near.resolve, many)),
+    "Fn::Select": _select,
+    "Fn::Split": _split,
+    "Fn::Base64": _base64,
+    "Fn::ImportValue": lambda near, name: near.imported(near.resolve(name)),
 }

@@ -32,6 +32,18 @@ async def test_health_and_readiness(service: Service) -> None:
     assert (status, body) == (503, b"not ready: log, status queue\n")
 
 
+async def test_a_start_is_over_once(service: Service) -> None:
+    """Until nothing is missing it is said what is; what goes missing later is no new start."""
+    service.missing = ["service queue"]
+    status, _, body = await get(service, "/startz")
+    assert (status, body) == (503, b"not started: service queue\n")
+    service.missing = []
+    assert (await get(service, "/startz"))[0] == 200
+    service.missing = ["log"]
+    assert (await get(service, "/startz"))[0] == 200
+    assert (await get(service, "/readyz"))[0] == 503
+
+
 @pytest.mark.parametrize("path", ["/", "/dashboard/dashboard.js", "/favicon.ico", "/config.json"])
 async def test_the_dashboard_is_served(service: Service, path: str) -> None:
     """The page and its files, under a policy that lets nothing else in."""

@@ -10,9 +10,10 @@ from typing import Any, Final
 import promql_parser
 import pytest
 import yaml
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 import consumer
+from consumer.operator import emf
 from tests.edges.test_metrics import Traffic, traffic
 
 __all__ = ["traffic"]
@@ -212,3 +213,17 @@ def warnings(file: Path) -> Iterator[str]:
         ):
             assert isinstance(node.args[0], ast.Constant), "no values in a message"
             yield str(node.args[0].value)
+
+
+def test_cloudwatch_is_told_of_what_is_exported(traffic: Traffic) -> None:
+    """Under its own names; a metric that was renamed would be missing there, and unnoticed."""
+    found = emf.values(generate_latest(traffic.registry).decode())
+    assert found.keys() == emf.UNITS.keys()
+
+
+def test_cloudwatchs_metrics_are_documented() -> None:
+    """Each with what it is of."""
+    table = dict(re.findall(r"^\| `([A-Z]\w+)` \| `(\w+)`", DOCUMENT, re.MULTILINE))
+    assert table == {name: gauge for name, (_, gauge) in emf.GAUGES.items()} | {
+        emf.REFUSED: "connections_refused"
+    }

@@ -33,6 +33,8 @@ NEAR = Surroundings(
         ({"Fn::Join": ["-", ["a", {"Ref": "Stage"}]]}, "a-live"),
         ({"Fn::If": ["HasOrigin", "yes", "no"]}, "no"),
         ({"a": {"Fn::If": ["HasOrigin", 1, {"Ref": "AWS::NoValue"}]}, "b": [1]}, {"b": [1]}),
+        ({"Fn::Select": [1, {"Fn::Split": ["/", {"Fn::Sub": "a/${Stage}"}]}]}, "live"),
+        ({"Fn::Base64": {"Ref": "Stage"}}, "bGl2ZQ=="),
         ("$input.path('${x}')", "$input.path('${x}')"),
     ],
 )
