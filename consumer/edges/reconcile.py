@@ -91,6 +91,8 @@ class Reconciler:
         self._is_drained = is_drained
         self._sweep_s = sweep_s
         self._place = 0
+        self._epoch = ""
+        self._is_due = asyncio.Event()  # a sweep, whenever the next one would come
         self._instances: dict[str, Event] = {}  # the newest event of each, until it is terminated
         self._missing: set[str] = set()
 
@@ -104,6 +106,8 @@ class Reconciler:
         """Hear all that the log appends, beginning with what stands in it."""
         while True:
             self._place = self._hub.place  # nothing is awaited between this and the view
+            if self._hub.epoch != self._epoch:
+                self._begin_epoch()
             for entry in self._hub.view.matching(("*",)):
                 self._fleet.remember(entry.event)
                 self._hear(entry)
@@ -115,6 +119,14 @@ class Reconciler:
             except (EpochEnded, LogUnavailable, Trimmed) as error:
                 self._learned.complain("the log", error)
                 await asyncio.sleep(RETRY_S)
+
+    def _begin_epoch(self) -> None:
+        """What the log may have lost, EC2 is asked for at once; there is nobody else to tell."""
+        if self._epoch:
+            self._is_due.set()
+        self._epoch = self._hub.epoch
+        self._instances.clear()
+        self._missing.clear()
 
     def _hear(self, entry: Entry) -> None:
         event = entry.event
@@ -134,6 +146,7 @@ class Reconciler:
         """Ask for the whole fleet, at once and then again and again."""
         failures = 0
         while True:
+            self._is_due.clear()
             try:
                 await self._sweep_once()
             except NotDescribed as error:
@@ -142,7 +155,19 @@ class Reconciler:
                 failures += 1
             else:
                 pause_s, failures = self._sweep_s, 0
-            await asyncio.sleep(pause_s)
+            await self._pause(pause_s)
+
+    async def _pause(self, pause_s: float) -> None:
+        """For so long, or until a sweep is due."""
+        waits = [asyncio.create_task(each) for each in (asyncio.sleep(pause_s), self._due())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+
+    async def _due(self) -> None:
+        await self._is_due.wait()
 
     async def _sweep_once(self) -> None:
         found = await self._fleet.sweep()

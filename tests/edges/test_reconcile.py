@@ -1,7 +1,7 @@
 """The reconciler: what it asks, when it keeps still, and what it outlives."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from consumer.edges.reconcile import Learned, Reconciler
 from consumer.edges.sqlite_log import SqliteLog
 from consumer.hub import Hub
 from consumer.pipeline import Counts, Gate
-from consumer.ports import LogUnavailable, SourceUnavailable, Trimmed
+from consumer.ports import EpochEnded, LogUnavailable, SourceUnavailable, Trimmed
 from tests.core import examples
 from tests.edges.test_fleet import TAG, FakeEc2, change, id_of
 from tests.edges.test_sqlite_log import make, now_ms
@@ -501,6 +501,34 @@ async def test_what_stands_in_the_log_at_the_start_is_heard(tmp_path: Path) -> N
     assert await scene.fleet.shown([change(1)]) == [change(1)]
     scene.now_s += QUIET_S
     await until(lambda: scene.states.asked == [examples.ARN])
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await log.close()
+
+
+async def test_a_new_epoch_has_the_fleet_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the log has lost, the next sweep would tell minutes later."""
+    log = make(tmp_path / "epochs.db")
+    await log.open()
+    scene = Scene(log, sweep_s=1e6)
+    await scene.hub.load()
+    changes, ends = log.changes, asyncio.Event()
+
+    async def until_it_ends(*, after: int) -> AsyncIterator[Sequence[Entry]]:
+        if not ends.is_set():
+            await ends.wait()
+            raise EpochEnded("a failover")
+        async for entries in changes(after=after):
+            yield entries
+
+    monkeypatch.setattr(log, "changes", until_it_ends)
+    task = asyncio.create_task(scene.reconciler.run())
+    await until(lambda: len(scene.ec2.calls) == 1)
+    monkeypatch.setattr(log, "epoch", "another")
+    ends.set()
+    await until(lambda: len(scene.ec2.calls) == 2)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await log.close()
