@@ -1,11 +1,13 @@
-"""The consumer's templates keep AWS's proactive controls, or say in their source why not."""
+"""The templates keep AWS's proactive controls, or say in their source why not."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.stack.deployed import CONSUMER, SMALL, Deployed, deploy
 from tests.stack.guard import Finding, exceptions, findings
+from tests.template.synthesis import deploy as deploy_workflows
 
 
 @pytest.fixture(params=[CONSUMER, SMALL], ids=lambda path: path.stem)
@@ -25,6 +27,20 @@ def test_every_control_is_kept_or_its_exception_explained(
     """And none is excused that is kept."""
     explained = exceptions(deployed.resources)
     assert findings(deployed.resources, tmp_path) == explained.keys()
+    assert all(len(reason) > 30 for reason in explained.values())
+
+
+def test_the_workflows_controls_are_kept_or_explained(
+    synthesized: dict[str, Any], template: dict[str, Any], tmp_path: Path
+) -> None:
+    """Of template.yaml at its head: what SAM makes has no place for reasons of its own."""
+    workflows = deploy_workflows(
+        synthesized,
+        AlarmTopicArn="arn:aws:sns:eu-central-1:123456789012:alarms",
+        ConsumerRoleArn="arn:aws:iam::123456789012:role/consumer",
+    )
+    explained = template["Metadata"]["Guard"]
+    assert {each.rule for each in findings(workflows.resources, tmp_path)} == explained.keys()
     assert all(len(reason) > 30 for reason in explained.values())
 
 
