@@ -24,7 +24,7 @@ def fleet(replicas: int, name: str = OURS) -> Contestant:
     def start(folder: Path, core: int, heartbeat_s: float) -> Served:
         load = Cores.here().load
         with ExitStack() as closing:
-            stream, port = _redis(folder / REDIS, load, closing)
+            stream, port = redis_server(folder / REDIS, load, closing)
             unseen = [TAKER, *(f"{FOLLOWER}_{number}" for number in range(1, replicas - 1))]
             roles = {"server": core, **dict.fromkeys(unseen[: replicas - 1], load)}
             started = {}
@@ -74,7 +74,7 @@ def _used_s(sample: Sample) -> dict[str, list[float]]:
     return found
 
 
-def _redis(folder: Path, core: int, closing: ExitStack) -> tuple[Pinned, int]:
+def redis_server(folder: Path, core: int, closing: ExitStack) -> tuple[Pinned, int]:
     """A server as durable as SQLite with `synchronous=FULL`, once it answers; and its port."""
     folder.mkdir()
     port = free_port()

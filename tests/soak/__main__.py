@@ -92,8 +92,8 @@ def _kinds(minutes: float) -> dict[str, Kind]:
         "faults": Kind(ACCOUNTED, 200, lambda place, _, seed: trials.faults(place, seed)),
         "silence": Kind((*ACCOUNTED, TRUE), 50, lambda place, _, seed: silence(place, seed)),
         "kills": Kind(ACCOUNTED, 20, lambda place, _, seed: trials.kills(place, seed)),
-        "fleet": Kind(ACCOUNTED, 500, lambda place, _, seed: fleet(place, seed)),
-        "rolling": Kind(ACCOUNTED, 50, lambda place, _, seed: rolling(place, seed)),
+        "fleet": Kind(ACCOUNTED, 500, lambda place, _, seed: fleet(place, seed), abreast=6),
+        "rolling": Kind(ACCOUNTED, 50, lambda place, _, seed: rolling(place, seed), abreast=6),
         "disk": Kind(
             (*ACCOUNTED, HELD_BACK), 10, lambda place, _, seed: trials.full_disk(place, seed)
         ),

@@ -58,6 +58,12 @@ class Wire:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        try:
+            await self._join(reader, writer)
+        except asyncio.CancelledError:  # by `stop`; raised, asyncio would print it
+            return
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         onward: asyncio.StreamWriter | None = None
         has_ended = False
