@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from consumer.client import backoff, claims
-from consumer.client.dialogue import Dialogue
+from consumer.client.dialogue import Dialogue, Seen
 from consumer.client.errors import Forbidden, Misunderstood, RequestRefused, TokenRefused
 
 DRAINING: Final = 1012
@@ -56,6 +56,7 @@ class Course:
         self._chance = chance
         self._attempt = 0
         self._refusals = 0
+        self._seen = Seen()
 
     def begin(self, token: str | None, now_s: float, clock_s: float) -> Dialogue:
         """A new connection; `clock_s` is seconds since 1970, by which tokens end."""
@@ -63,7 +64,8 @@ class Course:
         if self._watched not in (None, watch):
             self.cursor = None  # it is a place in what is watched
         self._watched = watch
-        return Dialogue(watch, self.cursor, now_s, self._renew_at_s(token, now_s, clock_s))
+        renew_at_s = self._renew_at_s(token, now_s, clock_s)
+        return Dialogue(watch, self.cursor, now_s, renew_at_s=renew_at_s, seen=self._seen)
 
     def show(self, dialogue: Dialogue, token: str | None, now_s: float, clock_s: float) -> None:
         """Use another token from here on, or try again later where none could be had."""
