@@ -23,8 +23,7 @@ OF_STATUS: Final = {401: TOKEN, 403: FORBIDDEN}
 """What a refused handshake means, from a server that lacks `close_codes`."""
 STEADY_S: Final = 10.0  # a server that accepts and then refuses still meets a growing wait
 MAX_REFUSALS: Final = 5  # of new tokens in a row: with their waits, some ten seconds
-RENEW_BEFORE_S: Final = 60.0  # its end; of a short-lived one, when four fifths are over
-RENEW_AFTER: Final = 0.8
+RENEW_AFTER: Final = 0.75  # of what is left of it
 RENEW_AGAIN_S: Final = 10.0  # where none could be had
 
 
@@ -103,8 +102,7 @@ class Course:
         ends_s = None if token is None else claims.expires_s(token)
         if ends_s is None or not self._can_renew:
             return None
-        left_s = max(0.0, ends_s - clock_s)
-        return now_s + max(RENEW_AFTER * left_s, left_s - RENEW_BEFORE_S)
+        return now_s + RENEW_AFTER * max(0.0, ends_s - clock_s)
 
     def _wanted(self, token: str | None) -> tuple[str, ...]:
         return claims.watch(token) if self._watch is None else tuple(self._watch)

@@ -97,10 +97,10 @@ async def test_a_lost_connection_is_resumed(script: Script, dial: Dial) -> None:
     assert isinstance(lost, Lost)
     following = asyncio.create_task(items(reader, 3))
     again = await script.visit()
-    assert again.opening["since"] == "e-2"
     await again.status("e-3")
     await again.say("resumed", id="1", cursor="e-3")
     status, *rest = await following
+    assert again.opening["since"] == "e-2"
     assert isinstance(status, Status)
     assert rest == [Resumed("e-3"), Live()]
 
@@ -126,9 +126,9 @@ async def test_half_a_snapshot_is_no_place(script: Script, dial: Dial) -> None:
     assert isinstance(lost, Lost)
     following = asyncio.create_task(items(reader, 1))
     again = await script.visit()
-    assert "since" not in again.opening
     await again.snapshot("e-9")
     assert await following == [Snapshot((), "e-9")]
+    assert "since" not in again.opening
 
 
 async def test_a_gap_is_told_until_it_is_healed(script: Script, dial: Dial) -> None:
@@ -143,10 +143,10 @@ async def test_a_gap_is_told_until_it_is_healed(script: Script, dial: Dial) -> N
     assert gap == Gap()
     following = asyncio.create_task(items(reader, 3))
     again = await script.visit()
-    assert again.opening["since"] == "e-7"
     await again.say("gap", id="1", cursor="f-9")
     await again.snapshot("f-9")
     assert await following == [Gap(), Snapshot((), "f-9"), Live()]
+    assert again.opening["since"] == "e-7"
 
 
 async def test_silence_is_stale_and_then_lost(
