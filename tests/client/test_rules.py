@@ -46,7 +46,7 @@ def end(of: Course, code: int | None, *, lived_s: float | None = None) -> tuple[
     return back.why, back.wait_s
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.one_of(MESSAGE.map(json.dumps), JSON.map(json.dumps), st.text())))
 def test_whatever_the_server_says_the_client_stands(texts: list[str]) -> None:
     """A message that cannot be read ends the connection, and raises nothing."""
