@@ -3,7 +3,9 @@
 import logging
 import random
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -12,6 +14,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from consumer.client import dialling
 from consumer.client.dialogue import Dialogue
+from consumer.client.errors import Stopped
 from consumer.client.items import Item, Lost
 
 log: Final = logging.getLogger(__name__)
@@ -34,8 +37,14 @@ class BlockingStatusStream:
         self._token = token
         self._options = options
         self._course = dialling.course(watch, since, token, random.random)
+        self._held: str | None = None
+        self._needs_token = True
+        self._dial_at_s = 0.0
+        self._socket: ClientConnection | None = None
+        self._hanging_up = ExitStack()
         self._dialogue: Dialogue | None = None
-        self._items = self._run()
+        self._items: deque[Item] = deque()
+        self._is_closed = False
 
     @property
     def cursor(self) -> str | None:
@@ -46,7 +55,11 @@ class BlockingStatusStream:
         return self
 
     def __next__(self) -> Item:
-        return next(self._items)
+        while not self._items:
+            if self._is_closed:
+                raise StopIteration
+            self._go_on()
+        return self._items.popleft()
 
     def __enter__(self) -> Self:
         return self
@@ -61,57 +74,78 @@ class BlockingStatusStream:
 
     def close(self) -> None:
         """Close the connection; no more is yielded. To be called by the thread that iterates."""
-        self._items.close()
+        self._is_closed = True
+        self._items.clear()
+        self._hang_up()
 
-    def _run(self) -> Generator[Item, None, None]:
-        """Connection after connection."""
-        token = self._another_token()
-        while True:
-            dialogue = self._course.begin(token, time.monotonic(), dialling.clock_s())
+    def _go_on(self) -> None:
+        """Do what comes next: dial, or wait on the connection that stands."""
+        if self._socket is None or self._dialogue is None:
+            time.sleep(max(0.0, self._dial_at_s - time.monotonic()))
+            self._dial()
+            return
+        try:
+            self._step(self._socket, self._dialogue)
+        except ConnectionClosed as error:
+            self._hang_up()
+            self._end(self._dialogue, *dialling.ended(error))
+
+    def _dial(self) -> None:
+        if self._needs_token:
+            self._held = self._another_token()
+            self._needs_token = False
+        dialogue = self._course.begin(self._held, time.monotonic(), dialling.clock_s())
+        try:
+            options = dialling.options(self._held, self._options)
+            self._socket = self._hanging_up.enter_context(connect(self._url, **options))
+        except (InvalidHandshake, OSError) as error:
+            self._end(dialogue, *dialling.failed(error))
+        else:
             self._dialogue = dialogue
-            code: int | None = None
-            reason = ""
-            try:
-                with connect(self._url, **dialling.options(token, self._options)) as socket:
-                    while dialogue.over is None:
-                        items, token = self._step(socket, dialogue, token)
-                        yield from items
-                        dialogue.waits(time.monotonic())
-            except ConnectionClosed as error:
-                code, reason = dialling.ended(error)
-            except (InvalidHandshake, OSError) as error:
-                code, reason = dialling.failed(error)
-            back = self._course.after(dialogue, code, reason, time.monotonic())
-            yield Lost(back.why, back.wait_s)
-            time.sleep(back.wait_s)
-            if back.needs_token:
-                token = self._another_token()
 
-    def _step(
-        self, socket: ClientConnection, dialogue: Dialogue, token: str | None
-    ) -> tuple[list[Item], str | None]:
-        """Wait for what comes next, or for when something is due; say what is to be said."""
+    def _step(self, socket: ClientConnection, dialogue: Dialogue) -> None:
+        """Say what is to be said; take what comes next, or see what is due."""
+        dialogue.waits(time.monotonic())
         if dialogue.wants_token(time.monotonic()):
-            token = self._renew(dialogue, token)
-            if dialogue.over is not None:
-                return [], token
+            self._renew(dialogue)
+        if dialogue.over is not None:
+            self._hang_up()
+            self._end(dialogue, None, "")
+            return
         for message in dialogue.outgoing():
             socket.send(message)
         try:
             text = socket.recv(max(0.0, dialogue.due_s - time.monotonic()), decode=True)
         except TimeoutError:
-            return dialogue.pass_time(time.monotonic()), token
-        return dialogue.receive(text), token
+            self._items += dialogue.pass_time(time.monotonic())
+        else:
+            self._items += dialogue.receive(text)
 
-    def _renew(self, dialogue: Dialogue, token: str | None) -> str | None:
+    def _renew(self, dialogue: Dialogue) -> None:
         """Show another token before this one ends; if none can be had now, later."""
         another: str | None = None
         try:
             another = self._another_token()
         except Exception as error:  # whatever it is, the connection that stands is good
             log.warning("no new token yet", extra={"reason": type(error).__name__})
+        self._held = another or self._held
         self._course.show(dialogue, another, time.monotonic(), dialling.clock_s())
-        return another or token
+
+    def _hang_up(self) -> None:
+        self._socket = None
+        self._hanging_up.close()
+
+    def _end(self, dialogue: Dialogue, code: int | None, reason: str) -> None:
+        """A connection is over, or never was. Raises `Stopped`."""
+        self._dialogue = None
+        try:
+            back = self._course.after(dialogue, code, reason, time.monotonic())
+        except Stopped:
+            self._is_closed = True
+            raise
+        self._items.append(Lost(back.why, back.wait_s))
+        self._dial_at_s = time.monotonic() + back.wait_s
+        self._needs_token = back.needs_token
 
     def _another_token(self) -> str | None:
         return self._token() if callable(self._token) else self._token

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from consumer.client import backoff, claims
-from consumer.client.dialogue import Dialogue
+from consumer.client.dialogue import Dialogue, Seen
 from consumer.client.errors import Forbidden, Misunderstood, RequestRefused, TokenRefused
 
 DRAINING: Final = 1012
@@ -23,8 +23,7 @@ OF_STATUS: Final = {401: TOKEN, 403: FORBIDDEN}
 """What a refused handshake means, from a server that lacks `close_codes`."""
 STEADY_S: Final = 10.0  # a server that accepts and then refuses still meets a growing wait
 MAX_REFUSALS: Final = 5  # of new tokens in a row: with their waits, some ten seconds
-RENEW_BEFORE_S: Final = 60.0  # its end; of a short-lived one, when four fifths are over
-RENEW_AFTER: Final = 0.8
+RENEW_AFTER: Final = 0.75  # of what is left of it
 RENEW_AGAIN_S: Final = 10.0  # where none could be had
 
 
@@ -56,6 +55,7 @@ class Course:
         self._chance = chance
         self._attempt = 0
         self._refusals = 0
+        self._seen = Seen()
 
     def begin(self, token: str | None, now_s: float, clock_s: float) -> Dialogue:
         """A new connection; `clock_s` is seconds since 1970, by which tokens end."""
@@ -63,7 +63,8 @@ class Course:
         if self._watched not in (None, watch):
             self.cursor = None  # it is a place in what is watched
         self._watched = watch
-        return Dialogue(watch, self.cursor, now_s, self._renew_at_s(token, now_s, clock_s))
+        renew_at_s = self._renew_at_s(token, now_s, clock_s)
+        return Dialogue(watch, self.cursor, now_s, renew_at_s=renew_at_s, seen=self._seen)
 
     def show(self, dialogue: Dialogue, token: str | None, now_s: float, clock_s: float) -> None:
         """Use another token from here on, or try again later where none could be had."""
@@ -101,8 +102,7 @@ class Course:
         ends_s = None if token is None else claims.expires_s(token)
         if ends_s is None or not self._can_renew:
             return None
-        left_s = max(0.0, ends_s - clock_s)
-        return now_s + max(RENEW_AFTER * left_s, left_s - RENEW_BEFORE_S)
+        return now_s + RENEW_AFTER * max(0.0, ends_s - clock_s)
 
     def _wanted(self, token: str | None) -> tuple[str, ...]:
         return claims.watch(token) if self._watch is None else tuple(self._watch)

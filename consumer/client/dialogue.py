@@ -4,6 +4,7 @@ Time comes in as a number, in seconds of any clock that only rises.
 """
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -21,20 +22,41 @@ from consumer.client.items import (
 
 SUBSCRIPTION: Final = "1"
 RENEWAL: Final = "token"
-PING: Final = "still there"
 OPEN_WITHIN_S: Final = 10.0  # a server that lets in and says nothing is as lost as one that is gone
 STALE_AFTER: Final = 2.25  # heartbeats: two missed, and a quarter for the way
 LOST_AFTER: Final = 4.0
 LOST_AFTER_AT_LEAST_S: Final = 10.0  # a short heartbeat is no reason to dial in haste
+SEEN_IDS: Final = 1_000  # × ~150 B = 150 kB
+
+
+class Seen:
+    """The ids of the newest events: of a server that lacks `strictly_once`, one may come again."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, None] = {}
+
+    def is_new(self, id_: str) -> bool:
+        """Whether it has not been asked of lately."""
+        is_new = id_ not in self._ids
+        self._ids[id_] = None
+        if len(self._ids) > SEEN_IDS:
+            del self._ids[next(iter(self._ids))]
+        return is_new
 
 
 class Dialogue:
     """What is said on one connection, from its opening on."""
 
     def __init__(
-        self, watch: Sequence[str], since: str | None, now_s: float, renew_at_s: float | None = None
+        self,
+        watch: Sequence[str],
+        since: str | None,
+        now_s: float,
+        *,
+        renew_at_s: float | None = None,
+        seen: Seen | None = None,
     ) -> None:
-        """`renew_at_s`: when another token should be shown, if ever."""
+        """`renew_at_s`: when to show another token, if ever. `seen`: in connections before."""
         self.watch = watch
         self.cursor = since
         """The newest place that can be resumed from; None before a first snapshot is whole."""
@@ -54,10 +76,10 @@ class Dialogue:
         self._heartbeat_s = 0.0  # until the welcome
         self._silent_since_s = now_s
         self._has_heard = False
-        self._has_pinged = False
         self._is_live = False  # what stands, or what was missed, has been told
         self._is_stale = False
         self._renew_at_s = renew_at_s
+        self._seen = Seen() if seen is None else seen
         self._outgoing: list[str] = [self._opening()]
 
     def outgoing(self) -> list[str]:
@@ -68,11 +90,10 @@ class Dialogue:
     def receive(self, text: str) -> list[Item]:
         """Take a message."""
         self._has_heard = True
-        self._has_pinged = False
         try:
             message = json.loads(text)
             items = self._take(message)
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
             self.over = "the server said something unreadable"
             return []
         return items
@@ -97,9 +118,6 @@ class Dialogue:
         silent_s = now_s - self._silent_since_s
         if silent_s >= self._lost_after_s:
             self.over = "the server is silent"
-        elif self._asks_itself and silent_s >= self._heartbeat_s and not self._has_pinged:
-            self._has_pinged = True
-            self._say(op="ping", id=PING)
         if self._is_live and not self._is_stale and silent_s >= self._stale_after_s:
             self._is_stale = True
             return [Stale("nothing was heard for two heartbeats")]
@@ -110,25 +128,21 @@ class Dialogue:
         return self.is_welcomed and self._renew_at_s is not None and now_s >= self._renew_at_s
 
     def renew(self, token: str | None, renew_at_s: float | None) -> None:
-        """Show another token, or none for now; and again at the time given."""
+        """Show another token, or none for now, and yet another at the time given."""
         self._renew_at_s = renew_at_s
-        if token is None:
-            return
-        if "token_renewal" in self.lacks:
-            self.leave("a new token needs a new connection")
-        else:
-            self._say(op="token", id=RENEWAL, token=token)
+        if token is not None:
+            self._outgoing.append(json.dumps({"op": "token", "id": RENEWAL, "token": token}))
 
     def leave(self, why: str) -> None:
         """Come back in another connection, at once."""
         self.over = why
         self.retry_s = 0.0
 
-    # How long silence may last.
-
     @property
-    def _asks_itself(self) -> bool:
-        return "heartbeat" in self.lacks
+    def _may_repeat(self) -> bool:
+        return "strictly_once" in self.lacks
+
+    # How long silence may last.
 
     @property
     def _stale_after_s(self) -> float:
@@ -143,8 +157,6 @@ class Dialogue:
     @property
     def _bound_s(self) -> float:
         """The silence at which something is to be done next."""
-        if self._asks_itself and not self._has_pinged:
-            return self._heartbeat_s
         if self._is_live and not self._is_stale:
             return self._stale_after_s
         return self._lost_after_s
@@ -161,7 +173,10 @@ class Dialogue:
         return items
 
     def _welcome(self, message: dict[str, Any]) -> list[Item]:
-        self._heartbeat_s = float(message["heartbeat_s"])
+        heartbeat_s = float(message["heartbeat_s"])
+        if not 0 < heartbeat_s < math.inf:
+            raise ValueError
+        self._heartbeat_s = heartbeat_s
         self.lacks = frozenset(message.get("lacks", ()))
         self.is_welcomed = True
         return []
@@ -174,6 +189,9 @@ class Dialogue:
             return []
         events, self._events = tuple(self._events), []
         self._keep(message)
+        if self._may_repeat:
+            for event in events:
+                self._seen.is_new(event["id"])
         return [Snapshot(events, message["cursor"]), *self._become_live()]
 
     def _resumed(self, message: dict[str, Any]) -> list[Item]:
@@ -181,8 +199,11 @@ class Dialogue:
         return [Resumed(message["cursor"]), *self._become_live()]
 
     def _status(self, message: dict[str, Any]) -> list[Item]:
+        status = Status(message["event"], message.get("late") is True, message["cursor"])
         self._keep(message)
-        return [Status(message["event"], message.get("late") is True, message["cursor"])]
+        if self._may_repeat and not self._seen.is_new(status.event["id"]):
+            return []
+        return [status]
 
     def _gap(self, _: dict[str, Any]) -> list[Item]:
         """Its cursor is worth nothing until the snapshot that follows is whole: lost in between,
@@ -211,7 +232,7 @@ class Dialogue:
     def _error(self, message: dict[str, Any]) -> list[Item]:
         if (code := message.get("close")) is not None:
             self.told_code = code
-            self.over = message["message"]
+            self.over = str(message.get("message", ""))
         elif message["id"] == SUBSCRIPTION:
             self.refused = (message["code"], message["message"])
             self.over = message["message"]
@@ -237,9 +258,6 @@ class Dialogue:
         since = {} if self.cursor is None else {"since": self.cursor}
         watch = list(self.watch)
         return json.dumps({"op": "subscribe", "id": SUBSCRIPTION, "watch": watch, **since})
-
-    def _say(self, **message: str) -> None:
-        self._outgoing.append(json.dumps(message))
 
 
 _TAKE: Final = {

@@ -4,7 +4,8 @@ import asyncio
 import inspect
 import logging
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -13,6 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from consumer.client import dialling
 from consumer.client.dialogue import Dialogue
+from consumer.client.errors import Stopped
 from consumer.client.items import Item, Lost
 
 log: Final = logging.getLogger(__name__)
@@ -46,12 +48,17 @@ class StatusStream:
         self._token = token
         self._options = options
         self._course = dialling.course(watch, since, token, random.random)
+        self._held: str | None = None
+        self._needs_token = True
+        self._dial_at_s = 0.0
+        self._socket: ClientConnection | None = None
         self._dialogue: Dialogue | None = None
-        self._items = self._run()
+        self._items: deque[Item] = deque()
+        self._is_closed = False
 
     @property
     def cursor(self) -> str | None:
-        """Where another stream could go on; everything up to there was yielded, or is about to be.
+        """Where another stream could go on: everything up to there was yielded.
 
         None before the first snapshot.
         """
@@ -61,7 +68,11 @@ class StatusStream:
         return self
 
     async def __anext__(self) -> Item:
-        return await anext(self._items)
+        while not self._items:
+            if self._is_closed:
+                raise StopAsyncIteration
+            await self._go_on()
+        return self._items.popleft()
 
     async def __aenter__(self) -> Self:
         return self
@@ -76,59 +87,79 @@ class StatusStream:
 
     async def aclose(self) -> None:
         """Close the connection; no more is yielded."""
-        await self._items.aclose()
+        self._is_closed = True
+        self._items.clear()
+        await self._hang_up()
 
-    async def _run(self) -> AsyncGenerator[Item, None]:
-        """Connection after connection."""
-        token = await self._another_token()
-        while True:
-            dialogue = self._course.begin(token, _now_s(), dialling.clock_s())
+    async def _go_on(self) -> None:
+        """Do what comes next: dial, or wait on the connection that stands. Can be cancelled."""
+        if self._socket is None or self._dialogue is None:
+            await asyncio.sleep(max(0.0, self._dial_at_s - _now_s()))
+            await self._dial()
+            return
+        try:
+            await self._step(self._socket, self._dialogue)
+        except ConnectionClosed as error:
+            self._end(self._dialogue, *dialling.ended(error))
+
+    async def _dial(self) -> None:
+        if self._needs_token:
+            self._held = await self._another_token()
+            self._needs_token = False
+        dialogue = self._course.begin(self._held, _now_s(), dialling.clock_s())
+        try:
+            options = dialling.options(self._held, self._options)
+            self._socket = await connect(self._url, **options)
+        except (InvalidHandshake, OSError) as error:
+            self._end(dialogue, *dialling.failed(error))
+        else:
             self._dialogue = dialogue
-            code: int | None = None
-            reason = ""
-            try:
-                async with connect(self._url, **dialling.options(token, self._options)) as socket:
-                    while dialogue.over is None:
-                        items, token = await self._step(socket, dialogue, token)
-                        for item in items:
-                            yield item
-                        dialogue.waits(_now_s())
-            except ConnectionClosed as error:
-                code, reason = dialling.ended(error)
-            except (InvalidHandshake, OSError) as error:
-                code, reason = dialling.failed(error)
-            back = self._course.after(dialogue, code, reason, _now_s())
-            yield Lost(back.why, back.wait_s)
-            await asyncio.sleep(back.wait_s)
-            if back.needs_token:
-                token = await self._another_token()
 
-    async def _step(
-        self, socket: ClientConnection, dialogue: Dialogue, token: str | None
-    ) -> tuple[list[Item], str | None]:
-        """Wait for what comes next, or for when something is due; say what is to be said."""
+    async def _step(self, socket: ClientConnection, dialogue: Dialogue) -> None:
+        """Say what is to be said; take what comes next, or see what is due."""
+        dialogue.waits(_now_s())
         if dialogue.wants_token(_now_s()):
-            token = await self._renew(dialogue, token)
-            if dialogue.over is not None:
-                return [], token
+            await self._renew(dialogue)
+        if dialogue.over is not None:
+            await self._hang_up()
+            self._end(dialogue, None, "")
+            return
         for message in dialogue.outgoing():
             await socket.send(message)
         try:
             async with asyncio.timeout_at(dialogue.due_s):
                 text = await socket.recv(decode=True)
         except TimeoutError:
-            return dialogue.pass_time(_now_s()), token
-        return dialogue.receive(text), token
+            self._items += dialogue.pass_time(_now_s())
+        else:
+            self._items += dialogue.receive(text)
 
-    async def _renew(self, dialogue: Dialogue, token: str | None) -> str | None:
+    async def _renew(self, dialogue: Dialogue) -> None:
         """Show another token before this one ends; if none can be had now, later."""
         another: str | None = None
         try:
             another = await self._another_token()
         except Exception as error:  # whatever it is, the connection that stands is good
             log.warning("no new token yet", extra={"reason": type(error).__name__})
+        self._held = another or self._held
         self._course.show(dialogue, another, _now_s(), dialling.clock_s())
-        return another or token
+
+    async def _hang_up(self) -> None:
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            await socket.close()
+
+    def _end(self, dialogue: Dialogue, code: int | None, reason: str) -> None:
+        """A connection is over, or never was. Raises `Stopped`."""
+        self._socket = self._dialogue = None
+        try:
+            back = self._course.after(dialogue, code, reason, _now_s())
+        except Stopped:
+            self._is_closed = True
+            raise
+        self._items.append(Lost(back.why, back.wait_s))
+        self._dial_at_s = _now_s() + back.wait_s
+        self._needs_token = back.needs_token
 
     async def _another_token(self) -> str | None:
         if self._token is None or isinstance(self._token, str):

@@ -244,7 +244,7 @@ def test_decoding_and_the_documents_agree(value: Any) -> None:
     _compare(value)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(SCALARS | STRUCTURES | TIMES)
 def test_decoding_and_the_documents_agree_on_anything(value: Any) -> None:
     """With any value at all in one field: both take the event or message, or neither does."""
