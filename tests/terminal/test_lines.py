@@ -1,6 +1,7 @@
 """`--json` and the lines for people."""
 
 import json
+from typing import Any
 
 from consumer.client.items import (
     Gap,
@@ -26,7 +27,8 @@ def objects(item: Item) -> list[dict[str, object]]:
 
 def test_an_event_is_a_line_wherever_it_came_from() -> None:
     """So that one expression reads them all; a snapshot's end is a line of its own."""
-    first, second = instance("running"), {**run("CHECKING"), "later_field": 1}
+    first = instance("running")
+    second: Any = {**run("CHECKING"), "later_field": 1}
     assert objects(Snapshot((first, second), "e-7")) == [
         {"op": "status", "event": first, "snapshot": True},
         {"op": "status", "event": second, "snapshot": True},
