@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import aiohttp
 import pytest
-from aiohttp import WSMsgType
+from aiohttp import WSMsgType, web
+from aiohttp.test_utils import TestServer
 
 from consumer.core.grant import Grant
 from consumer.edges.tokens import TokenRefused, Verifier
@@ -269,6 +270,35 @@ async def test_the_page_is_not_asked_for_a_token(
         assert await end(await page.stream()) == 1014
         assert passes.refusals == ["old"]
         await frame(await page.stream(), "welcome")
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+async def test_a_server_without_close_codes_says_the_same(is_open: bool) -> None:
+    """By its answer to the handshake, or by an error before it ends the connection."""
+
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        if not is_open:
+            return web.Response(status=401)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_json({"op": "error", "id": None, "code": "token", "close": 4401})
+        await socket.close()
+        return socket
+
+    application = web.Application()
+    application.router.add_get("/v1/status", refuse)
+    passes = Passes("old")
+    async with (
+        TestServer(application) as server,
+        LocalSite(
+            None, str(server.make_url("/v1/status")), passes, host="127.0.0.1", port=0
+        ) as site,
+        aiohttp.ClientSession() as http,
+    ):
+        page = Browser(http, site)
+        assert await page.enter() == 200
+        assert await end(await page.stream()) == 1014
+    assert passes.refusals == ["old"]
 
 
 async def test_a_token_is_renewed_in_the_open_connection(
