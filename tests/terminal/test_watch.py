@@ -73,11 +73,11 @@ async def test_a_run_that_failed_ends_with_1_and_its_reason(
 async def test_time_that_runs_out_ends_with_2(
     service: Service, place: dict[str, str], tmp_path: Path
 ) -> None:
-    """After telling that nothing was heard of what it waits for."""
+    """Whatever was heard by then."""
     arguments = ("watch", THIS, "--until", "running", "--timeout", "0.5")
     code, _, err = await run(*arguments, environment=place, cwd=tmp_path)
     assert code == 2
-    assert err == f"Not heard of yet: {THIS}. Waiting for it.\nTimed out.\n"
+    assert err.endswith("Timed out.\n")
 
 
 @pytest.mark.parametrize(
