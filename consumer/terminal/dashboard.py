@@ -8,13 +8,11 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Final
 
-from rich.console import Console
-
 from consumer.terminal.addresses import Wanted
 from consumer.terminal.exits import Exit
 from consumer.terminal.handover import handover
 from consumer.terminal.local_site import LocalSite
-from consumer.terminal.looks import plain
+from consumer.terminal.looks import Output, plain
 from consumer.terminal.place import open_place
 from consumer.terminal.watching import EVERYTHING
 
@@ -66,4 +64,4 @@ def has_display(environment: Mapping[str, str], platform: str) -> bool:
 
 
 def _tell(text: str) -> None:
-    Console().print(plain(text), soft_wrap=True)
+    Output().print(plain(text), soft_wrap=True)

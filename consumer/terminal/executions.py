@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
-from rich.console import Console
 from rich.text import Text
 
 from consumer.client.items import Lost, Snapshot
@@ -16,7 +15,7 @@ from consumer.terminal.board import Board
 from consumer.terminal.events import Event, key_of
 from consumer.terminal.exits import CannotGoOn, Exit
 from consumer.terminal.feed import feed
-from consumer.terminal.looks import plain, status
+from consumer.terminal.looks import Output, plain, status
 from consumer.terminal.place import open_place
 from consumer.terminal.rest import Answer, refusal
 from consumer.terminal.running import complain, say
@@ -58,7 +57,7 @@ async def list_known(where: Wanted, *, limit: int, as_json: bool) -> Exit:
     board = Board()
     board.take(snapshot)
     rows = board.executions()
-    console = Console()
+    console = Output()
     console.print(executions_table(rows[:limit], datetime.now(UTC), console.width))
     if len(rows) > limit:
         say(f"and {len(rows) - limit} more: --limit {len(rows)}")
@@ -86,7 +85,7 @@ def _backwards(event: Event) -> float:
 
 def _show(answer: Answer) -> None:
     told = answer.body
-    console = Console()
+    console = Output()
     first = Text.assemble(status(str(told["status"])), plain(f"  {told['name']}", "bold"))
     console.print(first, soft_wrap=True)
     for field in _FIELDS:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
+from rich.console import Console
 from rich.text import Text
 
 STYLES: Final[Mapping[str, str]] = {
@@ -13,6 +14,14 @@ STYLES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("WAITING", "RUNNING", "stopped"), "blue"),
     **dict.fromkeys(("CHECKING", "VERIFYING"), "cyan"),
 }
+
+
+class Output(Console):
+    """Rich's console, but for a reader that has gone: Rich would end the process with 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to who runs the command."""
+        raise BrokenPipeError
 
 
 def printable(text: str) -> str:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
@@ -16,7 +15,7 @@ from consumer.terminal import lines, told
 from consumer.terminal.board import Board
 from consumer.terminal.exits import Exit
 from consumer.terminal.goal import Outcome
-from consumer.terminal.looks import plain
+from consumer.terminal.looks import Output, plain
 from consumer.terminal.running import say
 from consumer.terminal.table import render, render_last
 
@@ -62,7 +61,7 @@ class _Presenter:
 
     def end(self, code: Exit, outcome: Outcome | None) -> None:
         if text := _ending(code, outcome):
-            Console(stderr=True).print(text, soft_wrap=True)
+            Output(stderr=True).print(text, soft_wrap=True)
 
 
 class Silent(_Presenter):
@@ -93,7 +92,7 @@ class TextLines(_Presenter):
     """For a file, or the log of a pipeline."""
 
     def __init__(self) -> None:
-        self._console = Console(soft_wrap=True)
+        self._console = Output(soft_wrap=True)
 
     def show(self, item: Item) -> None:
         for text in told.texts_of(item):
@@ -106,7 +105,7 @@ class LiveTable(_Presenter):
     def __init__(self, title: str) -> None:
         self._title = title
         self._board = Board()
-        self._console = Console()
+        self._console = Output()
         self._is_due = asyncio.Event()
         self._closing = AsyncExitStack()
 
@@ -158,7 +157,7 @@ def choose(title: str, *, as_json: bool, is_quiet: bool) -> Presenter:
         return JsonLines()
     if is_quiet:
         return Silent()
-    if sys.stdout.isatty() and not Console().is_dumb_terminal:
+    if sys.stdout.isatty() and not Output().is_dumb_terminal:
         return LiveTable(title)
     return TextLines()
 

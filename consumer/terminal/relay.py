@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Final
 
 import aiohttp
@@ -72,13 +73,18 @@ class Relay:
             raise CannotGoOn("its address is not known", "Name it: --url.")
         headers = {"Authorization": f"Bearer {granted.token}"} if granted else {}
         async with aiohttp.ClientSession(trust_env=goes_by_proxy(url)) as http:
-            async with asyncio.timeout(CONNECT_S):
-                stream = await http.ws_connect(
-                    f"{url}?{query}" if query else url,
-                    headers=headers,
-                    protocols=(SUBPROTOCOL,),
-                    max_msg_size=MAX_FRAME_BYTES,
-                )
+            try:
+                async with asyncio.timeout(CONNECT_S):
+                    stream = await http.ws_connect(
+                        f"{url}?{query}" if query else url,
+                        headers=headers,
+                        protocols=(SUBPROTOCOL,),
+                        max_msg_size=MAX_FRAME_BYTES,
+                    )
+            except aiohttp.WSServerHandshakeError as refused:
+                if refused.status == HTTPStatus.UNAUTHORIZED and granted:
+                    self._tokens.refused(granted)
+                raise
             await self._pass(page, stream, granted)
 
     async def _pass(
@@ -112,10 +118,13 @@ class Relay:
         page: web.WebSocketResponse,
         granted: Granted | None,
     ) -> None:
+        told_code = None
         async for message in stream:
             if message.type is WSMsgType.TEXT and not _is_ours(message.data):
+                if (told_code := _told_code(message.data)) == TOKEN_REFUSED and granted:
+                    break
                 await page.send_str(message.data)
-        code = stream.close_code or BAD_GATEWAY
+        code = told_code or stream.close_code or BAD_GATEWAY
         if code == TOKEN_REFUSED and granted:
             # Ours, not the page's: it comes back, and the next connection has another one.
             self._tokens.refused(granted)
@@ -144,6 +153,14 @@ async def _up(page: web.WebSocketResponse, stream: aiohttp.ClientWebSocketRespon
 def _is_ours(frame: str) -> bool:
     """An answer to a renewal of ours; looked at closely only where it may be one."""
     return RENEWAL in frame and json.loads(frame).get("id") == RENEWAL
+
+
+def _told_code(frame: str) -> int | None:
+    """What a server that lacks `close_codes` would close with: asyncapi.yaml, `welcome`."""
+    if '"close"' not in frame or (told := json.loads(frame)).get("op") != "error":
+        return None
+    code: int | None = told.get("close")
+    return code
 
 
 def _may_be_sent(code: int) -> bool:

@@ -8,11 +8,10 @@ import sys
 from collections.abc import Coroutine
 from typing import Any, Final
 
-from rich.console import Console
 from rich.text import Text
 
 from consumer.terminal.exits import CannotGoOn, Exit
-from consumer.terminal.looks import plain
+from consumer.terminal.looks import Output, plain
 
 _BY_SIGNAL: Final = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMINATED}
 
@@ -55,12 +54,12 @@ async def _until_told(command: Coroutine[Any, Any, Exit]) -> Exit:
 
 def say(text: str) -> None:
     """A remark, on standard error: standard output is for what was asked for."""
-    Console(stderr=True).print(plain(text, "dim"), soft_wrap=True)
+    Output(stderr=True).print(plain(text, "dim"), soft_wrap=True)
 
 
 def complain(why: str, fix: str = "") -> None:
     """What went wrong, and what to do next."""
-    console = Console(stderr=True)
+    console = Output(stderr=True)
     console.print(Text.assemble(("statuswire: ", "bold red"), plain(why)), soft_wrap=True)
     if fix:
         console.print(plain(fix), soft_wrap=True)

@@ -5,12 +5,11 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from rich.console import Console
 from rich.text import Text
 
 from consumer.terminal.addresses import Wanted
 from consumer.terminal.exits import CannotGoOn, Exit
-from consumer.terminal.looks import plain, status
+from consumer.terminal.looks import Output, plain, status
 from consumer.terminal.place import open_place
 from consumer.terminal.rest import Answer, NoAnswer, refusal
 from consumer.terminal.running import complain, say
@@ -71,7 +70,7 @@ def _failed(wanted: Start, answer: Answer) -> Exit:
             status("TIMED_OUT" if answer.status == 504 else "FAILED"),
             plain(f"  {wanted.instance_id}: {answer.code}: {answer.message}"),
         )
-        console = Console(stderr=True)
+        console = Output(stderr=True)
         console.print(told, soft_wrap=True)
         console.print(plain(answer.arn, "dim"), soft_wrap=True)
         return Exit.OTHERWISE
@@ -89,7 +88,7 @@ def _look(wanted: Start) -> str:
 
 
 def _show(wanted: Start, answer: Answer) -> None:
-    console = Console()
+    console = Output()
     if wanted.is_standard:
         name = (answer.arn or "").rpartition(":")[2]
         console.print(

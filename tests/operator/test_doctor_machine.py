@@ -61,6 +61,19 @@ async def test_a_misspelled_setting_is_told() -> None:
     assert "Is it STATUSWIRE_MAX_CONNECTIONS?" in found.fix
 
 
+async def test_what_viewers_set_is_not_misspelled() -> None:
+    """Their commands read variables of their own, perhaps in the same shell."""
+    found = await told(
+        machine.settings,
+        AWS_DEFAULT_REGION="us-east-1",
+        queue_url="http://h/q.fifo",
+        service_queue_url="http://h/q",
+        token="eyJ.a.b",  # noqa: S106 # no secret
+        stack="statuswire",
+    )
+    assert found.level is Level.OK
+
+
 @pytest.mark.parametrize(("user", "level"), [(0, Level.WARNING), (1000, Level.OK)])
 async def test_root_is_not_needed(monkeypatch: pytest.MonkeyPatch, user: int, level: Level) -> None:
     """Least privilege."""

@@ -120,3 +120,15 @@ def test_a_region_that_is_none_is_told() -> None:
     with pytest.raises(CannotGoOn) as failed:
         Account().outputs("statuswire")
     assert "--region" in failed.value.fix
+
+
+def test_a_stacks_outputs_say_where_its_api_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And for which region requests are signed; a stack that has no API is another's."""
+    account, addresses = Account(), Addresses(None, None, "stack mine", stack="mine")
+    outputs = {"RestApiUrl": "https://a.example/live", "Region": "eu-west-1"}
+    monkeypatch.setattr(account, "outputs", lambda _: outputs)
+    found = account.complete(addresses)
+    assert (found.rest_url, found.region) == ("https://a.example/live", "eu-west-1")
+    outputs.clear()
+    with pytest.raises(CannotGoOn, match="no output RestApiUrl"):
+        account.complete(addresses)

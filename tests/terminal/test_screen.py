@@ -9,7 +9,7 @@ import re
 import struct
 import sys
 import termios
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -31,6 +31,7 @@ class Terminal:
         self.written = ""
         self._master = master
         self._news = asyncio.Event()
+        self._has_ended = False
         asyncio.get_running_loop().add_reader(master, self._read)
 
     def _read(self) -> None:
@@ -40,16 +41,30 @@ class Terminal:
             data = b""
         if not data:
             asyncio.get_running_loop().remove_reader(self._master)
+            self._has_ended = True
         self.written += data.decode(errors="replace")
         self._news.set()
 
-    async def until(self, text: str, *, after: int = 0) -> str:
-        """What was written once the text stands in it, without escapes."""
+    async def when(self, shows: Callable[[str], bool]) -> str:
+        """What was written, without escapes, once it is as wanted."""
         async with asyncio.timeout(WITHIN_S):
-            while text not in (plain := ESCAPES.sub("", self.written[after:])):
+            while not shows(plain := ESCAPES.sub("", self.written)):
                 self._news.clear()
                 await self._news.wait()
         return plain
+
+    async def until(self, text: str) -> str:
+        """What was written, without escapes, once the text stands in it."""
+        return await self.when(lambda plain: text in plain)
+
+    async def end(self) -> int | None:
+        """The program's exit code; all that it wrote has been read."""
+        async with asyncio.timeout(WITHIN_S):
+            while not self._has_ended:
+                self._news.clear()
+                await self._news.wait()
+            await self.process.wait()
+        return self.process.returncode
 
     def type(self, keys: bytes) -> None:
         os.write(self._master, keys)
@@ -101,7 +116,7 @@ async def test_the_table_lives_and_leaves_its_last_state_behind(
         await _append(service, instance("pending", second=2))
         await screen.until("pending")
         screen.type(b"\x03")
-        assert await asyncio.wait_for(screen.process.wait(), WITHIN_S) == 130
+        assert await screen.end() == 130
     before, _, after = screen.written.partition(FIRST_SCREEN)
     assert before.count(OTHER_SCREEN) == 1
     assert before.count(NO_CURSOR) == 1
@@ -120,10 +135,13 @@ async def test_a_table_follows_its_terminals_size(service: Service, tmp_path: Pa
     place = {"STATUSWIRE_URL": service.url}
     async with terminal("watch", environment=place, cwd=tmp_path) as screen:
         await screen.until("STEPS")
-        begin = len(screen.written)
         screen.resize(60, 10)
-        drawn = await screen.until("nightly-7", after=begin)
-        assert "STEPS" not in drawn
+
+        def is_narrow(plain: str) -> bool:
+            last = plain.rpartition("● live")[2]
+            return "nightly-7" in last and "STEPS" not in last
+
+        await screen.when(is_narrow)
 
 
 async def test_what_was_waited_for_is_said_at_the_end(service: Service, tmp_path: Path) -> None:
@@ -134,8 +152,8 @@ async def test_what_was_waited_for_is_said_at_the_end(service: Service, tmp_path
     async with terminal(*arguments, environment=place, cwd=tmp_path) as screen:
         await screen.until("stopped")
         await _append(service, instance("running", second=2))
-        assert await asyncio.wait_for(screen.process.wait(), WITHIN_S) == 0
-        await screen.until(f"{INSTANCE}: running", after=screen.written.index(FIRST_SCREEN))
+        assert await screen.end() == 0
+    assert f"{INSTANCE}: running" in ESCAPES.sub("", screen.written.partition(FIRST_SCREEN)[2])
 
 
 async def test_a_stale_table_says_so(service: Service, tmp_path: Path) -> None:
