@@ -25,6 +25,11 @@ from infra.local.websocket_gateway import (
 
 TEMPLATE = ROOT / "infra" / "websocket-api.yaml"
 STACK_NAME = "statuswire-websocket"
+# Outputs of the other stack, by the same names.
+PARAMETERS = (
+    *("StatusQueueArn", "ServiceQueueArn", "SigningKeyArn", "TokenAudience"),
+    *("InstanceTagKey", "InstanceTagValue"),
+)
 # Lambda's word where Python's `platform` has another.
 ARCHITECTURES = {"aarch64": "arm64", "arm64": "arm64"}
 SELECTION = re.compile(r"\$request\.body\.(\w+)")
@@ -47,7 +52,7 @@ async def websocket_api(
     cloudformation: Any,
     port: int = 0,
 ) -> AsyncIterator[WebSocketApi]:
-    """`parameters`: the outputs of the other stack. Raises DeploymentError, LocalRunError.
+    """`parameters`: at least `PARAMETERS`. Raises DeploymentError, LocalRunError.
 
     From here on its function drains the queues: no consumer may.
     """

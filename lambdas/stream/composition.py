@@ -16,11 +16,12 @@ from lambdas.stream.motion import Motion
 from lambdas.stream.posts import Posts
 
 THREADS: Final = 16  # that tell connections something; they wait for API Gateway, mostly
-# `standard` tries throttled calls again, with growing waits. Three times 3 s are within the ten of
-# a function, and a table or an API that is slower than that is down.
+# `standard` tries throttled calls again, with growing waits, and such as were not answered in time.
+# Those may have been heard, so each must bear to be made twice. What does not answer three times
+# for 3 s is down.
 PATIENCE: Final = Config(
     connect_timeout=1,
-    read_timeout=2,
+    read_timeout=3,
     retries={"mode": "standard", "total_max_attempts": 3},
     max_pool_connections=THREADS,
 )

@@ -11,7 +11,7 @@ events find it.
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Struct
@@ -42,6 +42,22 @@ class TableUnavailable(Exception):
     """The table does not answer as it should; asking again may help. The operator must look."""
 
 
+class Request(NamedTuple):
+    """A client's message. Its name tells it from another with the same text."""
+
+    name: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.text}"
+
+    @classmethod
+    def read(cls, text: str) -> "Request":
+        """What `str` made of one."""
+        name, _, rest = text.partition(" ")
+        return cls(name, rest)
+
+
 class Connection(Struct):
     """One connection, in the hands of who holds its lease."""
 
@@ -55,8 +71,8 @@ class Connection(Struct):
     watch: dict[str, int] = {}
     """Each pattern, and the place after which all that matches it has been told."""
     greeted: bool = False
-    requests: list[str] = []
-    """The client's messages that wait; the first `served` of them no longer."""
+    requests: list[Request] = []
+    """Those that wait; the first `served` of them no longer."""
     served: int = 0
     lease: str = ""
 
@@ -70,14 +86,14 @@ class Connections:
         self._table = table
         self._now_ms = now_ms
 
-    def open(self, id_: str, grant: Grant, requests: Sequence[str] = ()) -> None:
+    def open(self, id_: str, grant: Grant, requests: Sequence[Request] = ()) -> None:
         """A connection begins, with what its address asks for."""
         now_s = self._now_ms() // 1000
         item = {
             **_key(id_),
             "connected_s": now_s,
             "expires": now_s + KEPT_S,
-            "requests": list(requests),
+            "requests": [str(request) for request in requests],
             **_granted(grant),
         }
         self._call("put_item", Item=item)
@@ -110,15 +126,19 @@ class Connections:
                 found.setdefault(item["sk"], set()).add(pattern)
         return found
 
-    def ask(self, id_: str, request: str) -> None:
+    def ask(self, id_: str, request: Request) -> None:
         """A request waits to be served. Raises `Gone`, `TooMany`."""
         update = {
-            "UpdateExpression": "SET requests = list_append(requests, :request)",
-            "ConditionExpression": "attribute_exists(pk) AND size(requests) < :most",
-            "ExpressionAttributeValues": {":request": [request], ":most": MAX_WAITING},
+            "UpdateExpression": "SET requests = list_append(requests, :requests)",
+            "ConditionExpression": "attribute_exists(pk) AND size(requests) < :most"
+            " AND NOT contains(requests, :request)",
+            "ExpressionAttributeValues": {
+                ":requests": [str(request)],
+                ":request": str(request),
+                ":most": MAX_WAITING,
+            },
         }
-        if not self._update(id_, update):
-            self.look(id_)
+        if not self._update(id_, update) and request not in self.look(id_).requests:
             raise TooMany
 
     def renew(self, id_: str, grant: Grant) -> None:
@@ -143,7 +163,7 @@ class Connections:
             update = {
                 "UpdateExpression": "SET lease = :lease, leased_until = :until",
                 "ConditionExpression": "attribute_exists(pk) AND"
-                " (attribute_not_exists(lease) OR leased_until < :now)",
+                " (attribute_not_exists(lease) OR leased_until < :now OR lease = :lease)",
                 "ExpressionAttributeValues": {":lease": lease, ":until": until_ms, ":now": now_ms},
             }
             if item := self._update(id_, update):
@@ -299,6 +319,6 @@ def _connection(item: Item) -> Connection:
         place=int(item.get("place", 0)),
         watch={pattern: int(place) for pattern, place in item.get("watch", {}).items()},
         greeted=item.get("greeted", False),
-        requests=list(item["requests"]),
+        requests=[Request.read(text) for text in item["requests"]],
         lease=item.get("lease", ""),
     )

@@ -99,8 +99,7 @@ class Draft:
         verdict, standing = statuses.judge(event, known.standing)
         if verdict is Verdict.REPEAT:
             return _repeat(event, known)
-        # A confirmation by our own question was in no queue that could deliver it again.
-        if not is_step and (verdict.is_sent or event.source != "reconcile"):
+        if not is_step and statuses.is_remembered(event, verdict):
             self.identities[event.identity] = self._aged_from(time_ms)
         told = statuses.complete(event, standing)
         after = msgspec.structs.replace(known, standing=standing)

@@ -25,7 +25,7 @@ from lambdas.stream.posts import PostFailed, Posts
 from lambdas.stream.replica import Replica
 
 # What of the protocol cannot be done here; docs/without-a-daemon.md says why of each.
-LACKS: Final = ("close_codes", "pings", "request_order", "skipped", "strictly_once")
+LACKS: Final = (*("close_codes", "draining", "pings", "request_order", "skipped", "strictly_once"),)
 # API Gateway takes frames of up to 32 KB ("Quotas for … a WebSocket API"); whichever KB that is.
 MAX_FRAME_BYTES: Final = 32_000
 LIMITS: Final = Limits(watches=50)  # × ~160 B = 8 kB of a connection's item, which each turn writes
@@ -179,7 +179,7 @@ class Motion:
             self._check_right(told)
             self._catch_up(told, head)
             while held.served < len(held.requests):
-                self._obey(told, held.requests[held.served])
+                self._obey(told, held.requests[held.served].text)
                 held.served += 1
         finally:
             held.epoch, held.place, held.watch = session.epoch, session.place, session.watch

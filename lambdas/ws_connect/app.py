@@ -25,7 +25,7 @@ from consumer.core.watch import BadWatch
 from consumer.edges import bearer
 from consumer.edges.signed import TokenRefused
 from lambdas.stream import composition
-from lambdas.stream.connections import Connections, Gone, TableUnavailable
+from lambdas.stream.connections import Connections, Gone, Request, TableUnavailable
 from lambdas.stream.keys import KeysUnavailable, Verifier
 from lambdas.stream.motion import LIMITS, Unwelcome, dismiss
 from lambdas.stream.posts import PostFailed
@@ -106,7 +106,7 @@ def admit(id_: str, headers: Headers, fields: Fields) -> None:
         grant = verifier().verify(bearer.token_in(headers), composition.now_ms() / 1000)
     except TokenRefused as error:
         raise Refused(HTTPStatus.UNAUTHORIZED, str(error)) from error
-    requests = [_subscription(fields, grant)] if "watch" in fields else []
+    requests = [Request("address", _subscription(fields, grant))] if "watch" in fields else []
     composition.connections(os.environ["CONNECTIONS_TABLE"]).open(id_, grant, requests)
     functions().invoke(
         FunctionName=os.environ["GREETER"],

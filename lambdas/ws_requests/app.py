@@ -12,7 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from consumer.core.messages import CloseCode
 from lambdas.stream import composition
-from lambdas.stream.connections import Gone, TooMany
+from lambdas.stream.connections import Gone, Request, TooMany
 from lambdas.stream.motion import Unwelcome
 
 MAX_REQUEST_BYTES = 16 * 1024  # 50 patterns of 300 characters; ten of them wait in one item
@@ -30,8 +30,9 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         return {"statusCode": HTTPStatus.OK}
     id_ = event["requestContext"]["connectionId"]
     if event["requestContext"]["eventType"] == "MESSAGE":
+        request = Request(event["requestContext"]["requestId"], event.get("body") or "")
         try:
-            _ask(id_, event.get("body") or "", is_binary=event.get("isBase64Encoded", False))
+            _ask(id_, request, is_binary=event.get("isBase64Encoded", False))
             motion.serve(id_, until_ms=until_ms)
         except Unwelcome as unwelcome:
             motion.dismiss(id_, unwelcome)
@@ -40,12 +41,12 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     return {"statusCode": HTTPStatus.OK}
 
 
-def _ask(id_: str, text: str, *, is_binary: bool) -> None:
+def _ask(id_: str, request: Request, *, is_binary: bool) -> None:
     """Raises `Unwelcome`, `Gone`."""
-    if is_binary or len(text.encode()) > MAX_REQUEST_BYTES:
+    if is_binary or len(request.text.encode()) > MAX_REQUEST_BYTES:
         message = f"a message is text, of at most {MAX_REQUEST_BYTES} bytes"
         raise Unwelcome(CloseCode.MALFORMED, message)
     try:
-        composition.connections(composition.environment().connections_table).ask(id_, text)
+        composition.connections(composition.environment().connections_table).ask(id_, request)
     except TooMany as error:
         raise Unwelcome(CloseCode.TOO_MANY, "too many requests wait to be served") from error

@@ -1,7 +1,7 @@
 """DynamoDB in memory, as far as the functions use it; moto's takes 10 ms of CPU for a call.
 
-The same tests are played against moto, a few of them, and against the embedded AWS: see
-`test_ws_dynamo.py` and `tests/websocket_api`. Source of what it does: DynamoDB's API reference.
+Some of the tests are played against moto too (`test_ws_dynamo.py`), and the functions run on the
+embedded AWS's (`tests/e2e/test_websocket_api.py`). Source of what it does: its API reference.
 """
 
 import copy
@@ -172,6 +172,7 @@ def _holds(condition: str, request: Item, item: Item) -> bool:
     functions = {
         "attribute_exists": lambda what: what is not MISSING,
         "attribute_not_exists": lambda what: what is MISSING,
+        "contains": lambda what, one: what is not MISSING and one in what,
         "begins_with": lambda what, prefix: what is not MISSING and what.startswith(prefix),
         "size": lambda what: MISSING if what is MISSING else len(what),
     }
@@ -186,7 +187,7 @@ def _holds(condition: str, request: Item, item: Item) -> bool:
         if part["op"]:
             return "==" if part["op"] == "=" else str(part["op"])
         name = part["name"]
-        return str(name).lower() if name in ("AND", "OR") else f"V({name!r})"
+        return str(name).lower() if name in ("AND", "OR", "NOT") else f"V({name!r})"
 
     scope = {"V": value, "F": functions}
     return bool(eval(WORDS.sub(python, condition), scope))  # noqa: S307 # our own expressions

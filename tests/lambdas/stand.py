@@ -10,7 +10,7 @@ from consumer.core import watch
 from consumer.core.events import Event
 from consumer.core.grant import Grant
 from consumer.core.statuses import Verdict
-from lambdas.stream.connections import Connections, Gone
+from lambdas.stream.connections import Connections, Gone, Request
 from lambdas.stream.draft import Outcome
 from lambdas.stream.log import DynamoLog
 from lambdas.stream.motion import Motion
@@ -69,6 +69,7 @@ class Stand:
         self.sockets = Sockets()
         self._history = history
         self._retention_s = retention_s
+        self._number = 0
         self.renew()
 
     def renew(self) -> None:
@@ -91,15 +92,20 @@ class Stand:
 
     def connect(self, id_: str, grant: Grant = FOR_EVER, **asked: Any) -> None:
         """As $connect and the greeting do; `asked`: by the address."""
-        requests = [json.dumps({"op": "subscribe", **asked})] if asked else []
+        requests = [self.request({"op": "subscribe", **asked})] if asked else []
         self.connections.open(id_, grant, requests)
         self.sockets.sent[id_] = []
         self.serve(id_)
 
     def ask(self, id_: str, **request: Any) -> None:
         """As $default does."""
-        self.connections.ask(id_, json.dumps(request))
+        self.connections.ask(id_, self.request(request))
         self.serve(id_)
+
+    def request(self, message: dict[str, Any] | str) -> Request:
+        """With a name of its own."""
+        self._number += 1
+        return Request(str(self._number), json.dumps(message))
 
     def serve(self, id_: str, **options: Any) -> bool:
         return self.motion.serve(id_, until_ms=self.now_ms + LEASE_MS, **options)

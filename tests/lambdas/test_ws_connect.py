@@ -111,7 +111,7 @@ def test_the_address_subscribes(door: Door) -> None:
     query = {"watch": ["machine:express", "machine:standard"], "since": ["e-1"]}
     door.connect(authorization=door.bearer(), query=query)
     (request,) = door.connection.requests
-    assert json.loads(request) == {
+    assert json.loads(request.text) == {
         "op": "subscribe", "id": None, "watch": query["watch"], "since": "e-1",
     }  # fmt: skip
 

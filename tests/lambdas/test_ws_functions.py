@@ -26,7 +26,7 @@ def functions(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> Stand:
 
 def test_who_has_just_come_is_greeted(functions: Stand) -> None:
     """By an invocation of $connect's function, and gets what its address asked for."""
-    subscription = '{"op": "subscribe", "watch": ["*"]}'
+    subscription = functions.request({"op": "subscribe", "watch": ["*"]})
     functions.connections.open("c", FOR_EVER, [subscription])
     functions.sockets.sent["c"] = []
     requests.lambda_handler({"greet": "c"}, context())

@@ -1,12 +1,11 @@
 """Taking turns at a connection: nothing is lost, or told out of order, whoever tells it."""
 
-import json
 from typing import Any
 
 import pytest
 
 from consumer.core.grant import Grant
-from lambdas.stream.connections import Connections, Gone, TooMany
+from lambdas.stream.connections import Connections, Gone, Request, TooMany
 from lambdas.stream.motion import LACKS, MAX_FRAME_BYTES
 from lambdas.stream.posts import PostFailed
 from tests.core import examples
@@ -234,7 +233,7 @@ def test_what_is_no_message_ends_the_connection(stand: Stand) -> None:
     """As 4400 would."""
     stand.connect("c")
     sent = stand.sockets.sent["c"]
-    stand.connections.ask("c", "not JSON")
+    stand.connections.ask("c", Request("1", "not JSON"))
     stand.serve("c")
     assert (sent[-1]["close"], stand.rows()) == (4400, [])
 
@@ -260,6 +259,22 @@ def test_requests_pile_up_to_a_bound(stand: Stand) -> None:
         stand.ask("c", op="ping")
     with pytest.raises(Gone):
         stand.ask("nobody", op="ping")
+
+
+def test_a_call_that_is_made_twice_counts_once(stand: Stand) -> None:
+    """Its answer was lost on the way: a lease is ours, a request waits once."""
+    stand.connect("c")
+    update = stand.connections._update
+
+    def twice(id_: str, change: dict[str, Any]) -> Any:
+        update(id_, change)
+        return update(id_, change)
+
+    stand.connections._update = twice  # type: ignore[method-assign] # as botocore would
+    stand.told("c")
+    stand.ask("c", op="ping", id="1")
+    assert stand.told("c") == [{"op": "pong", "id": "1"}]
+    assert stand.connections.look("c").requests == []
 
 
 def test_a_heartbeat_has_a_cursor_only_with_the_lease_in_hand(stand: Stand) -> None:
@@ -311,8 +326,8 @@ def test_what_is_held_stays_within_one_item(tables: Any) -> None:
     """Ten requests of the most bytes and a watch of the most patterns, of an item's 400 KB."""
     connections = Connections(tables, "connections", now_ms=lambda: 0)
     connections.open("c", Grant(frozenset({"*"}), 1e11), [])
-    for _ in range(10):
-        connections.ask("c", json.dumps({"op": "x" * 16_000}))
+    for number in range(10):
+        connections.ask("c", Request(str(number), "x" * 16_000))
     held = connections.claim("c", due=0, until_ms=1)
     assert held is not None
     held.watch = {"execution:" + "x" * 500 + str(n): n for n in range(50)}

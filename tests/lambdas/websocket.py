@@ -1,6 +1,7 @@
 """What API Gateway hands to the functions of a WebSocket API, and the environment they read."""
 
 import json
+import uuid
 from typing import Any
 
 import jwt
@@ -26,20 +27,23 @@ ENVIRONMENT = {
 }
 CACHED = (
     composition.environment,
-    composition.tables,
     composition.connections,
     composition.status_log,
-    composition.posts,
     composition.motion,
 )
+
+
+def forget() -> None:
+    """The next invocation opens everything, as a new process does."""
+    for cached in CACHED:
+        cached.cache_clear()
 
 
 def prepare(monkeypatch: pytest.MonkeyPatch, stand: Stand) -> None:
     """The environment of all functions, on the tables and sockets of a stand."""
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    for cached in CACHED:
-        cached.cache_clear()
+    forget()
     monkeypatch.setattr(composition, "tables", lambda: stand.client)
     monkeypatch.setattr(composition, "posts", lambda url: stand.sockets)
 
@@ -71,7 +75,8 @@ def message(id_: str, body: Any, **changes: Any) -> dict[str, Any]:
     """The event of a message."""
     return {
         "requestContext": {
-            "connectionId": id_, "routeKey": "$default", "eventType": "MESSAGE", "messageId": "m",
+            "connectionId": id_, "routeKey": "$default", "eventType": "MESSAGE",
+            "requestId": uuid.uuid4().hex,
         },
         "body": body if isinstance(body, str) else json.dumps(body),
         "isBase64Encoded": False,
