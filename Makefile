@@ -52,12 +52,13 @@ lint: $(PRODUCT) $(TOOLS) ## ruff, mypy, import contracts, cfn-lint, sam validat
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-cache
-	.venv-tools/bin/cfn-lint template.yaml infra/consumer.yaml infra/consumer-small.yaml
+	.venv-tools/bin/cfn-lint template.yaml infra/consumer.yaml infra/consumer-small.yaml infra/websocket-api.yaml
 	.venv-tools/bin/hadolint Containerfile
 	.venv-tools/bin/zizmor --offline --quiet .github/workflows
 	@mkdir -p .local/home
-	HOME=$(CURDIR)/.local/home SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 \
-		.venv-tools/bin/sam validate --lint
+	for template in template.yaml infra/websocket-api.yaml; do \
+		HOME=$(CURDIR)/.local/home SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 \
+			.venv-tools/bin/sam validate --lint --template $$template || exit 1; done
 
 format: $(PRODUCT) ## Put the code in its house style
 	.venv/bin/ruff check --fix
@@ -78,10 +79,10 @@ lock: ## Renew the lock files from the .in files (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes \
 		--custom-compile-command "make lock" --upgrade --constraint requirements/dev.txt \
 		requirements/consumer.in -o requirements/consumer.txt
-	for folder in lambdas/*/; do \
+	for wanted in lambdas/*/requirements.in infra/websocket_layer/requirements.in; do \
 		uv pip compile --python-version 3.11 --generate-hashes \
 			--custom-compile-command "make lock" --upgrade \
-			$$folder/requirements.in -o $$folder/requirements.txt || exit 1; done
+			$$wanted -o $${wanted%.in}.txt || exit 1; done
 	for folder in npm npm-bench; do \
 		$(NPM) update --package-lock-only --prefix requirements/$$folder || exit 1; done
 

@@ -121,6 +121,11 @@ def text_frame(payload: bytes) -> bytes:
     return header + payload
 
 
+def text_of(frame: bytes) -> bytes:
+    """The payload of such a frame, for who is given messages and frames them by itself."""
+    return frame[{126: 4, 127: 10}.get(frame[1], 2) :]
+
+
 def json_frame(message: object) -> bytes:
     """A text frame with a message in it."""
     return text_frame(msgspec.json.encode(message))

@@ -121,22 +121,27 @@ def check_watch(patterns: Sequence[str], limits: Limits) -> None:
         watch.check(pattern)
 
 
-def welcome(heartbeat_s: float) -> bytes:
-    """The first frame of every connection."""
-    return json_frame({"op": "welcome", "protocol": PROTOCOL, "heartbeat_s": heartbeat_s})
+def welcome(heartbeat_s: float, lacks: Sequence[str] = ()) -> bytes:
+    """The first frame of every connection; `lacks`: what of the protocol this server cannot do."""
+    message = {"op": "welcome", "protocol": PROTOCOL, "heartbeat_s": heartbeat_s}
+    return json_frame({**message, "lacks": lacks} if lacks else message)
 
 
 def snapshot(
-    id_: str | None, origin: str, cursor: str, payloads: Sequence[bytes]
+    id_: str | None,
+    origin: str,
+    cursor: str,
+    payloads: Sequence[bytes],
+    most_bytes: int = MAX_SNAPSHOT_BYTES,
 ) -> Iterator[bytes]:
-    """The frames of a snapshot as of `cursor`, each under `MAX_SNAPSHOT_BYTES`.
+    """The frames of a snapshot as of `cursor`, each under `most_bytes`.
 
     A cursor promises that all before it has been sent, so only the last frame may carry the
     snapshot's own; the others carry `origin`, the log's beginning, from which a client that lost
     its connection half-way gets everything again.
     """
     prefix = b'{"op":"snapshot","id":%b,' % msgspec.json.encode(id_)
-    room = MAX_SNAPSHOT_BYTES - len(prefix) - 256  # the cursor, `more`, the frame's own header
+    room = most_bytes - len(prefix) - 256  # the cursor, `more`, the frame's own header
     chunk: list[bytes] = []
     size = 0
     for payload in payloads:
@@ -196,6 +201,14 @@ def renewed(id_: str | None, expires_s: float) -> bytes:
 def failure(error: BadRequest) -> bytes:
     """The answer to a request that cannot be granted."""
     return json_frame({"op": "error", "id": error.id, "code": error.code, "message": error.message})
+
+
+def closing(code: CloseCode, message: str) -> bytes:
+    """The connection ends as with this close code, where none can be sent."""
+    error = BadRequest("closing", message)
+    return json_frame(
+        {"op": "error", "id": None, "code": error.code, "message": message, "close": int(code)}
+    )
 
 
 def draining(retry_ms: int) -> bytes:

@@ -1,15 +1,20 @@
 """Where a handshake carries its token: a header, or a browser's second subprotocol; no address."""
 
-from collections.abc import Container
-from typing import Final
-
-from websockets.datastructures import Headers
+from collections.abc import Container, Sequence
+from typing import Final, Protocol
 
 from consumer.core.messages import SUBPROTOCOL
-from consumer.edges.tokens import TokenRefused
+from consumer.edges.signed import TokenRefused
 
 IN_ADDRESS: Final = frozenset({"token", "access_token"})  # what others call it (RFC 6750, 2.3)
 _SUBPROTOCOL: Final = "bearer."
+
+
+class Headers(Protocol):
+    """A handshake's headers, whoever has read them."""
+
+    def get_all(self, key: str) -> Sequence[str]:
+        """The values of every header of that name, whatever its case."""
 
 
 def refuse_in_address(fields: Container[str]) -> None:

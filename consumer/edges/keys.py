@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from jwt.utils import base64url_encode
 
 from consumer.edges import aws
+from consumer.edges.signed import hmac_key
 from consumer.pipeline import Counts
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ PATIENCE_S: Final = 8.0  # for one read: less than a client's handshake may take
 # Since the last good read. Long enough for an outage of the source to be mended unnoticed; then
 # a key that was rotated away meanwhile ends too.
 KEPT_S: Final = 3_600.0
-MIN_HMAC_BYTES: Final = 32  # as many as the hash has (RFC 7518, section 3.2)
 MAX_DOCUMENT_BYTES: Final = 256 * 1024  # 50 keys × 5 kB, each with its certificates
 MAX_KEYS: Final = 50  # providers publish some two to ten; making an RSA key takes some 0.1 ms
 RSA_BITS: Final = range(2_048, 8_192 + 1)  # RFC 7518, section 3.3; above: verifying costs too much
@@ -81,7 +80,7 @@ class SecretKeys:
     async def _key(self, stage: str) -> tuple[str, jwt.PyJWK | None]:
         try:
             answer = await self._client.get_secret_value(SecretId=self._secret, VersionStage=stage)
-            return answer["VersionId"], _hmac_key(answer.get("SecretString"))
+            return answer["VersionId"], hmac_key(answer.get("SecretString"))
         except aws.FAILURES as error:
             name = aws.name_of(error)
             # "GetSecretValue": also the answer where no version has that label. Before the first
@@ -216,17 +215,6 @@ class Keyring:
             self._read_at_s = self._tried_at_s
         finally:
             self._refreshing = None
-
-
-def _hmac_key(secret: Any) -> jwt.PyJWK | None:
-    """The key in a version of the secret, if it is one."""
-    try:
-        key = json.loads(secret)["key"].encode()
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return None
-    if len(key) < MIN_HMAC_BYTES:
-        return None
-    return jwt.PyJWK({"kty": "oct", "k": base64url_encode(key).decode()}, "HS256")
 
 
 def _public_key(jwk: dict[str, Any]) -> jwt.PyJWK | None:

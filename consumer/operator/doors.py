@@ -15,7 +15,8 @@ import aiohttp
 from cryptography import x509
 
 from consumer.edges import aws
-from consumer.edges.keys import MIN_HMAC_BYTES, KeysUnreadable, PublishedKeys
+from consumer.edges.keys import KeysUnreadable, PublishedKeys
+from consumer.edges.signed import MIN_HMAC_BYTES
 from consumer.operator.doctor import Check
 from consumer.operator.finding import Finding, error, ok, skipped, warning
 from consumer.operator.scene import DENIED, Scene

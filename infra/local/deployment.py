@@ -1,4 +1,4 @@
-"""template.yaml into the emulator, with the real `sam build` and `sam deploy`."""
+"""A template into the emulator, with the real `sam build` and `sam deploy`."""
 
 import asyncio
 import fcntl
@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import IO
 
 from infra.local.child import Child
-from infra.local.places import CACHE, TOOLS, LocalRunError, child_environment
+from infra.local.places import CACHE, ROOT, TOOLS, LocalRunError, child_environment
 
 FOLDER = CACHE / "sam"
-BUILT = FOLDER / "build"
 HOME = CACHE / "home"
 POLL_DELAY_S = "0.2"  # between looks at the stack; 0.5 s is sam's own
 
@@ -45,15 +44,25 @@ class Sam:
     """The SAM CLI, kept to our caches and to the emulator."""
 
     def __init__(
-        self, template: Path, parameters: Mapping[str, str], *, endpoint: str, folder: Path
+        self,
+        template: Path,
+        parameters: Mapping[str, str],
+        *,
+        endpoint: str,
+        folder: Path,
+        stack_name: str | None = None,
     ) -> None:
+        """Without a name, the stack has that of samconfig.toml, environment `local`."""
         self._template = template
         self._log = folder / "sam.log"
+        self._built = FOLDER / (stack_name or "build")
         overrides = [f"{name}={value}" for name, value in parameters.items()]
+        config = template.with_name("samconfig.toml")
         self._options: list[str | Path] = [
-            *("--config-file", template.with_name("samconfig.toml"), "--config-env", "local"),
-            *("--parameter-overrides", *overrides),
+            *("--config-file", config if config.exists() else ROOT / config.name),
+            *("--config-env", "local", "--parameter-overrides", *overrides),
         ]
+        self._stack_name = ["--stack-name", stack_name] if stack_name else []
         environment = child_environment(endpoint, folder)
         self._environment = environment | {
             # It looks for `python3.x` with a pip, of the function's version, on the PATH.
@@ -78,13 +87,14 @@ class Sam:
         _mark_version_as_checked()
         await self._run(
             "build",
-            *("--template", self._template, "--build-dir", BUILT),
+            *("--template", self._template, "--build-dir", self._built),
             *("--cached", "--cache-dir", FOLDER / "cache"),
         )
 
     async def deploy(self) -> None:
         """Raises DeploymentError."""
-        await self._run("deploy", "--template", BUILT / "template.yaml")
+        built = self._built / "template.yaml"
+        await self._run("deploy", "--template", built, *self._stack_name)
 
     async def _run(self, verb: str, *options: str | Path) -> None:
         # Its working folder is in the cache, since it leaves a `.aws-sam` where it stands.

@@ -37,6 +37,18 @@ class Stack:
         body: dict[str, Any] = self._surroundings().resolve(apis[0]["Properties"]["Body"])
         return body
 
+    def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Properties of all resources of a kind by logical id, their intrinsics resolved.
+
+        Raises UnresolvedError.
+        """
+        near = self._surroundings()
+        return {
+            name: near.resolve(resource["Properties"])
+            for name, resource in self.template["Resources"].items()
+            if resource["Type"] == kind
+        }
+
     def _surroundings(self) -> Surroundings:
         return Surroundings(
             parameters=self.parameters,

@@ -10,13 +10,13 @@ from typing import Final
 
 import pytest
 
-from tests.conformance import consumer, node
+from tests.conformance import consumer, functions, node
 from tests.conformance.delivery import Kind
 from tests.conformance.scene import Scene
 from tests.conformance.stock import Stock
 from tests.conformance.wire import Dialler
 
-DELIVERIES: Final[dict[str, Kind]] = {"consumer": consumer.KIND}
+DELIVERIES: Final[dict[str, Kind]] = {"consumer": consumer.KIND, "functions": functions.KIND}
 
 
 @asynccontextmanager
@@ -38,7 +38,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     pairs = [
         (delivery, dialler)
         for delivery, kind in DELIVERIES.items()
-        for dialler in DIALLERS
+        for dialler in kind.libraries or DIALLERS
         if not needed & kind.lacks
     ]
     metafunc.parametrize("scene", pairs, indirect=True, ids=[" by ".join(pair) for pair in pairs])

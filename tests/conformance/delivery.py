@@ -49,3 +49,5 @@ class Kind(Struct, frozen=True):
 
     open: Callable[[Path], AbstractAsyncContextManager[Delivery]]
     lacks: frozenset[str] = frozenset()
+    libraries: tuple[str, ...] = ()
+    """The client libraries that the cases are played with; without any, all of them."""

@@ -104,6 +104,7 @@ def test_every_message_of_the_server_is_documented() -> None:
     payload = events.encode(event)
     frames = [
         messages.welcome(0.5),
+        messages.welcome(60, ["pings"]),
         *messages.snapshot(None, "e-0", "e-9", [payload] * 1_000),  # in several frames
         messages.resumed("1", "e-1"),
         entries.committed("e", 1, event, payload, late=True).frame,
@@ -112,6 +113,7 @@ def test_every_message_of_the_server_is_documented() -> None:
         messages.heartbeat(None, None),
         messages.pong(None),
         messages.failure(BadRequest("bad_watch", "m")),
+        messages.closing(messages.CloseCode.TOKEN, "m"),
         messages.draining(1),
     ]
     told = [examples.message(frame) for frame in frames]

@@ -77,3 +77,10 @@ def test_what_stands_learns_its_instance_once() -> None:
     assert entries.told_late(told, late) is told
     as_silent = examples.entry(3, examples.step(1, instance_id=None), late=True)
     assert entries.told_late(silent, as_silent) is silent
+
+
+@pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])
+def test_the_text_of_a_frame_is_what_it_was_made_of(size: int) -> None:
+    """Whatever the length of its header, for who frames messages otherwise."""
+    text = b"x" * size
+    assert entries.text_of(entries.text_frame(text)) == text

@@ -157,3 +157,22 @@ def test_an_empty_snapshot_is_one_frame() -> None:
     """Nothing there is an answer too."""
     (frame,) = messages.snapshot(None, "e-0", "e-0", [])
     assert message(frame)["events"] == []
+
+
+def test_a_server_that_cannot_do_all_says_what_it_lacks() -> None:
+    """In the first message; one that can do all of the protocol says nothing about it."""
+    assert message(messages.welcome(60, ["pings"]))["lacks"] == ["pings"]
+    assert "lacks" not in message(messages.welcome(20))
+
+
+def test_a_snapshot_keeps_to_the_frames_that_there_may_be() -> None:
+    """Where a server may send smaller ones only."""
+    frames = [*messages.snapshot("1", "e-0", "e-9", [b'"%b"' % (b"x" * 900)] * 10, 4_000)]
+    assert max(map(len, frames)) < 4_000
+    assert [message(frame)["more"] for frame in frames] == [True, True, False]
+
+
+def test_who_can_send_no_close_code_says_which_it_would_be() -> None:
+    """As an error that ends the connection."""
+    told = message(messages.closing(messages.CloseCode.TOKEN, "expired"))
+    assert (told["op"], told["code"], told["close"]) == ("error", "closing", 4401)

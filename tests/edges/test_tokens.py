@@ -18,8 +18,9 @@ from moto.server import ThreadedMotoServer
 
 from consumer.core import grant, watch
 from consumer.core.grant import Grant, Terms
-from consumer.edges import keys, tokens
+from consumer.edges import keys
 from consumer.edges.keys import Keyring, SecretKeys, keys_in
+from consumer.edges.signed import MAX_TOKEN_CHARS, MIN_HMAC_BYTES
 from consumer.edges.tokens import KeysUnavailable, TokenRefused, Verifier
 from consumer.pipeline import Counts
 from lambdas.watch_tokens import app as issuer
@@ -380,8 +381,8 @@ async def test_a_rotation_interrupts_nobody(secrets: Any) -> None:
 @pytest.mark.parametrize(
     ("ours", "its"),
     [
-        (tokens.MAX_TOKEN_CHARS, issuer.MAX_TOKEN_CHARS),
-        (keys.MIN_HMAC_BYTES, issuer.MIN_KEY_BYTES),
+        (MAX_TOKEN_CHARS, issuer.MAX_TOKEN_CHARS),
+        (MIN_HMAC_BYTES, issuer.MIN_KEY_BYTES),
         (grant.MAX_PATTERNS, issuer.MAX_PATTERNS),
         (watch.MAX_PATTERN_CHARS, issuer.MAX_PATTERN_CHARS),
     ],

@@ -16,6 +16,16 @@ class Context:
     memory_limit_in_mb: int = 256
     invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:function"
     aws_request_id: str = "test"
+    left_ms: int = 10_000
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Of the time that Lambda gives it."""
+        return self.left_ms
+
+
+def context(**changes: Any) -> Any:
+    """For a handler that wants Powertools' own type."""
+    return Context(**changes)
 
 
 def call(

@@ -36,12 +36,16 @@ def _intrinsic(loader: Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
 Loader.add_multi_constructor("!", _intrinsic)
 
 
+def load(path: Path) -> dict[str, Any]:
+    """A template before the SAM transform."""
+    loaded: dict[str, Any] = yaml.load(path.read_text(), Loader)  # noqa: S506 - a SafeLoader
+    return loaded
+
+
 @pytest.fixture(scope="session")
 def template() -> dict[str, Any]:
     """template.yaml before the SAM transform."""
-    text = (ROOT / "template.yaml").read_text()
-    loaded: dict[str, Any] = yaml.load(text, Loader)  # noqa: S506 - a SafeLoader
-    return loaded
+    return load(ROOT / "template.yaml")
 
 
 @pytest.fixture(scope="session")

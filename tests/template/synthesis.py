@@ -1,4 +1,4 @@
-"""What CloudFormation makes of template.yaml: after the SAM transform, and deployed by name.
+"""What CloudFormation makes of a template: after the SAM transform, and deployed by name.
 
 The transform is AWS's own code (aws-sam-translator), as `sam deploy` has it applied. Names and ARNs
 have the shapes that AWS gives them: "Return values" of each type in the CloudFormation template
@@ -28,12 +28,14 @@ PSEUDO = {
 }
 NAMED_BY = {
     "AWS::CloudWatch::Alarm": "AlarmName",
+    "AWS::ApiGatewayV2::Stage": "StageName",
     "AWS::CloudWatch::Dashboard": "DashboardName",
     "AWS::Logs::LogGroup": "LogGroupName",
     "AWS::SQS::Queue": "QueueName",
     "AWS::StepFunctions::StateMachine": "StateMachineName",
 }
 ARNS = {
+    "AWS::DynamoDB::Table": "dynamodb:{region}:{account}:table/{name}",
     "AWS::Events::Rule": "events:{region}:{account}:rule/{name}",
     "AWS::IAM::ManagedPolicy": "iam::{account}:policy/{name}",
     "AWS::IAM::Role": "iam::{account}:role/{name}",
@@ -54,7 +56,7 @@ def synthesize(template: dict[str, Any], api: dict[str, Any]) -> dict[str, Any]:
     source = copy.deepcopy(template)
     for resource in source["Resources"].values():
         properties = resource["Properties"]
-        for local in {"CodeUri", "DefinitionUri"} & properties.keys():
+        for local in {"CodeUri", "ContentUri", "DefinitionUri"} & properties.keys():
             properties[local] = "s3://bucket/key"  # as `sam package` would leave it
         if "DefinitionBody" in properties:
             properties["DefinitionBody"] = copy.deepcopy(api)
@@ -115,7 +117,7 @@ class Deployed:
 
 def deploy(made: dict[str, Any], **parameters: Any) -> Deployed:
     """Raises UnresolvedError where something refers to what is not there."""
-    defaults = {name: p["Default"] for name, p in made["Parameters"].items()}
+    defaults = {n: p["Default"] for n, p in made["Parameters"].items() if "Default" in p}
     bare = Surroundings(defaults | parameters, {}, made["Conditions"], PSEUDO)
     wanted = {
         name: resource

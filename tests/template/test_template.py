@@ -20,7 +20,8 @@ FUNCTIONS = {"ExecutionsFunction": "executions", "WatchTokensFunction": "watch_t
 MACHINES = ("ExpressMachine", "StandardMachine")
 OUTPUTS = {
     *("Region", "StatusQueueUrl", "StatusDeadLetterQueueUrl", "ServiceQueueUrl"),
-    *("ServiceDeadLetterQueueUrl", "ExpressMachineArn", "StandardMachineArn"),
+    *("ServiceDeadLetterQueueUrl", "StatusQueueArn", "ServiceQueueArn"),
+    *("ExpressMachineArn", "StandardMachineArn"),
     *("RestApiId", "RestApiUrl", "StageName", "InstanceTagKey", "InstanceTagValue"),
     *("ConsumerPolicyArn", "SigningKeyArn", "TokenAudience", "CloudWatchDashboardUrl"),
 }

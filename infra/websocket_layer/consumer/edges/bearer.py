@@ -1,0 +1,1 @@
+../../../../consumer/edges/bearer.py
