@@ -44,6 +44,11 @@ export class Stream {
     else this.#stream.reopen();
   }
 
+  /** What another connection of this page presents to be let in. */
+  get subprotocols() {
+    return this.#credential.subprotocols;
+  }
+
   #wanted() {
     return this.#credential.watch.join(" ");
   }

@@ -5,11 +5,14 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from tempfile import TemporaryDirectory
+from typing import Final
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+import pytest_asyncio
+from playwright.async_api import Browser, Page, ViewportSize, async_playwright
 
-from tests.browser.stage import Stage
+from tests.browser.stage import WITHIN_S, Stage
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 QUIET = (
@@ -20,6 +23,7 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
+DESK: Final = ViewportSize(width=1280, height=860)
 HOMES = ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")  # where Chromium would leave files
 
 
@@ -44,13 +48,14 @@ async def open_browser() -> AsyncIterator[Browser]:
                 await browser.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
+    """One for all tests; each has a page in a context of its own."""
     async with open_browser() as browser:
         yield browser
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def scenario() -> AsyncIterator[Stage]:
     """A page server whose WebSocket says what the test tells it to."""
     async with Stage() as stage:
@@ -63,14 +68,23 @@ def complaints() -> list[str]:
     return []
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def page(browser: Browser, complaints: list[str]) -> AsyncIterator[Page]:
-    """An empty page; the test fails if anything on it complains."""
-    page = await browser.new_page()
+    """An empty page; the test fails if anything on it complains, or asks for another site."""
+    context = await browser.new_context(viewport=DESK)
+    page = await context.new_page()
+    page.set_default_timeout(WITHIN_S * 1_000)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on(
         "console",
         lambda message: complaints.append(message.text) if message.type == "error" else None,
     )
+    page.on("request", lambda request: complaints.extend(_foreign(request.url)))
     yield page
+    await context.close()
     assert complaints == []
+
+
+def _foreign(url: str) -> list[str]:
+    here = urlsplit(url).hostname in {"127.0.0.1", None} or url.startswith(("data:", "blob:"))
+    return [] if here else [f"asked for {url}"]

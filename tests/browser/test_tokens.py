@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Locator, Page, expect
 
 from consumer.core.grant import Grant
 from consumer.edges.tokens import KeysUnavailable, TokenRefused, Verifier
 from consumer.edges.websocket import Connection
+from tests.browser.acts import expect_connection
 from tests.browser.stage import WITHIN_S, Stage
-from tests.browser.test_dashboard import expect_connection
 from tests.core import examples
 from tests.edges.conftest import Service, serving, until
 from tests.edges.issuers import segment
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 OLD: Final = "The token has expired; what you see may be old."
 LATER_S: Final = int(time.time()) + 3_600
@@ -56,7 +59,7 @@ def tokens() -> Tokens:
     return Tokens()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def guarded(tmp_path: Path, tokens: Tokens) -> AsyncIterator[Service]:
     """A server that asks for tokens."""
     async with serving(tmp_path, verifier=cast(Verifier, tokens)) as service:

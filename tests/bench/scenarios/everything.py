@@ -5,6 +5,7 @@ from typing import Final
 from tests.bench.scenario import Scenario
 from tests.bench.scenarios.crowd import CROWD
 from tests.bench.scenarios.fleet import FLEET
+from tests.bench.scenarios.frames import FRAMES
 from tests.bench.scenarios.idle import IDLE
 from tests.bench.scenarios.keys import LOG
 from tests.bench.scenarios.paint import PAINT
@@ -20,5 +21,5 @@ from tests.bench.scenarios.trickle import TRICKLE
 SCENARIOS: Final[tuple[Scenario, ...]] = (
     *(*SATURATED, STEADY, TRICKLE, *TOPICS, IDLE, CROWD),
     *(*FLEET, REPLICAS),
-    *(QUEUE, QUEUE_TLS, QUEUE_DELAYED, *SCREEN, START, PAINT, LOG),
+    *(QUEUE, QUEUE_TLS, QUEUE_DELAYED, *SCREEN, START, PAINT, FRAMES, LOG),
 )
