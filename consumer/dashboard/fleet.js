@@ -101,8 +101,8 @@ export class Fleet {
 
   /** Under a pointer the rows stay where they are: no button moves away from its click. */
   #asHeld(instances) {
-    const table = $("instances");
-    if (!matchMedia("(hover: hover)").matches || !table.matches(":hover")) return instances;
+    const [rows] = $("instances").tBodies;
+    if (!matchMedia("(hover: hover)").matches || !rows.matches(":hover")) return instances;
     const place = new Map(this.#held.map((id, index) => [id, index]));
     const placeOf = ({ id }) => place.get(id) ?? place.size;
     return instances.sort((a, b) => placeOf(a) - placeOf(b));

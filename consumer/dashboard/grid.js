@@ -87,7 +87,7 @@ export class Grid {
     element.setAttribute("role", "option");
     element.dataset.instance = id;
     element.tabIndex = -1;
-    if (this.#isTiles) element.append(document.createElement("b"), document.createElement("span"));
+    if (this.#isTiles) element.append(...["b", "span", "i"].map((part) => document.createElement(part)));
     this.#cells.set(id, { element, instance: null, isChosen: null });
   }
 
@@ -107,10 +107,14 @@ export class Grid {
     element.dataset.busy = String(run !== null);
     element.setAttribute("aria-selected", String(isChosen));
     const doing = run ? `, ${run.name} is ${wordOf(run.status)}` : "";
-    element.setAttribute("aria-label", `${name ? `${name}, ` : ""}${id}, ${wordOf(status)}${doing}`);
-    if (!this.#isTiles) return;
-    write(element.firstChild, name || id);
-    write(element.lastChild, run ? `${wordOf(status)} · ${wordOf(run.status)}` : wordOf(status));
+    if (!this.#isTiles) {
+      element.setAttribute("aria-label", `${name ? `${name}, ` : ""}${id}, ${wordOf(status)}${doing}`);
+      return;
+    }
+    const [title, state, more] = element.children;
+    write(title, name || id);
+    write(state, run ? `${wordOf(status)} · ${wordOf(run.status)}` : wordOf(status));
+    write(more, `${name ? id : ""}${doing}`);
   }
 
   #setCurrent(id) {

@@ -14,7 +14,7 @@ onmessage = ({ data: { id, nodes, arrows, direction } }) => {
   graph.setDefaultEdgeLabel(() => ({}));
   for (const { name, width, height } of nodes) graph.setNode(name, { width, height });
   // The usual way is kept straight, the ways to failure bend around it.
-  for (const { from, to, fails } of arrows) graph.setEdge(from, to, { weight: fails ? 1 : 6 });
+  for (const { from, to, fails } of arrows.filter(isBetween)) graph.setEdge(from, to, { weight: fails ? 1 : 6 });
   layout(graph);
   const { width, height } = graph.graph();
   postMessage({
@@ -22,6 +22,14 @@ onmessage = ({ data: { id, nodes, arrows, direction } }) => {
     width,
     height,
     nodes: nodes.map(({ name }) => ({ name, ...graph.node(name) })),
-    arrows: arrows.map((arrow) => ({ ...arrow, points: graph.edge(arrow.from, arrow.to).points })),
+    // One that leads back to where it began has no points: it is drawn on its node.
+    arrows: arrows.map((arrow) => ({
+      ...arrow,
+      points: isBetween(arrow) ? graph.edge(arrow.from, arrow.to).points : null,
+    })),
   });
 };
+
+function isBetween({ from, to }) {
+  return from !== to;
+}

@@ -1,9 +1,9 @@
 /** Where the nodes and arrows of a graph go: asks the worker, which is made when it is first needed. */
 
 const SIZES = { // width and height by what is drawn
-  step: [112, 44],
-  told: [158, 30],
-  silent: [146, 24],
+  step: [126, 42],
+  told: [170, 28],
+  silent: [152, 24],
   start: [14, 14],
 };
 
@@ -68,6 +68,13 @@ export function lineThrough(points) {
   }
   if (others.length === 1) line += `L${at(last)}`;
   return line + head(points.at(-2), last);
+}
+
+/** Likewise of an arrow from a node to itself, over its upper edge. */
+export function loopOver({ x, y, height }) {
+  const top = y - height / 2;
+  const [left, right] = [x - 12, x + 12];
+  return `M${left} ${top}C${left} ${top - 15} ${right} ${top - 15} ${right} ${top}` + head({ x: right + 1, y: top - 8 }, { x: right, y: top });
 }
 
 const HEAD_PX = 5;

@@ -10,7 +10,7 @@ export class Windowed {
   #body;
   #rows;
   #items = [];
-  #keyOf;
+  #keyOf = String; // until it is told
   #rowPx = 40;
   #topPx = 0;
   #viewPx = 600;

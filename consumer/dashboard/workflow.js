@@ -1,6 +1,6 @@
 /** The machine's graph: how many executions are where, or the way of the one that is followed. */
 
-import { drawingOf, lineThrough } from "./layout.js";
+import { drawingOf, lineThrough, loopOver } from "./layout.js";
 import { START } from "./machine.js";
 import { counted, lasting, reasonText, signOf, step, timeOfDay, wordOf } from "./notation.js";
 import { write } from "./rows.js";
@@ -61,7 +61,7 @@ export class Workflow {
 
   #fit() {
     if (!this.#machine) return;
-    const wide = $("graph").clientWidth / rem();
+    const wide = room();
     const isSideways = this.#level === "steps" && wide >= SIDEWAYS_FROM;
     const direction = isSideways ? "LR" : "TB";
     const key = `${this.#name} ${this.#level} ${direction}`;
@@ -90,9 +90,10 @@ export class Workflow {
     this.#drawing = drawing;
     const { width, height } = drawing;
     $("graph-lines").setAttribute("viewBox", `0 0 ${width} ${height}`);
+    const places = new Map(drawing.nodes.map((place) => [place.name, place]));
     this.#arrows = drawing.arrows.map(({ from, to, fails, points }) => {
       const element = document.createElementNS(SVG, "path");
-      element.setAttribute("d", lineThrough(points));
+      element.setAttribute("d", points ? lineThrough(points) : loopOver(places.get(from)));
       element.dataset.fails = String(fails);
       return { element, from, to };
     });
@@ -122,13 +123,13 @@ export class Workflow {
     button.dataset.tone = tone;
     part("shape").setAttribute("href", `#shape-${shape}`);
     write(part("label"), size === "step" ? wordOf(tells) : name);
-    this.#nodes.set(name, { button, name, tells, size, sub: part("sub"), count: part("count") });
+    this.#nodes.set(name, { button, name, tells, size, sub: part("sub"), count: part("count"), told: part("told") });
     return item;
   }
 
   #scale() {
     if (!this.#drawing) return;
-    const wide = $("graph").clientWidth / rem();
+    const wide = room();
     const natural = this.#drawing.width / BASE_PX;
     const scale = Math.min(LARGEST, Math.max(SMALLEST, wide / natural));
     $("graph-sheet").style.fontSize = `${scale.toFixed(3)}rem`;
@@ -143,9 +144,8 @@ export class Workflow {
       mark(node.button, { at: here > 0 ? "some" : ended > 0 ? "ended" : "none" });
       write(node.sub, node.size === "step" ? node.name : "");
       write(node.count, count ? compact(count) : "");
-      const there = `${here ? counted(here, "execution is", "executions are") : "no execution is"} here`;
-      const done = ended ? `, ${counted(ended, "execution")} ended here` : "";
-      tell(node, node.tells ? there + done : "");
+      node.count.ariaHidden = null;
+      tell(node, node.tells ? crowdOf(here, ended) : "");
     }
     for (const { element } of this.#arrows) mark(element, { way: "none" });
   }
@@ -164,7 +164,8 @@ export class Workflow {
       const since = visit && (visit.sinceStartMs === 0 ? timeOfDay(visit.time, this.#light.nowMs) : step(visit.sinceStartMs));
       write(node.sub, since || (node.size === "step" ? name : ""));
       write(node.count, at === "broke" || at === "suspect" ? "✕" : "");
-      tell(node, told(at, visit, path));
+      node.count.ariaHidden = "true";
+      tell(node, told(name, at, visit, path));
     }
     for (const { element, from, to } of this.#arrows) {
       const key = `${from}>${to}`;
@@ -233,17 +234,25 @@ const TOLD = {
   other: "",
 };
 
-function told(at, visit, path) {
-  const after = visit ? `, ${lasting(visit.sinceStartMs)} after its first step` : "";
-  const why = (at === "failed" || at === "broke") && path.reason ? `: ${reasonText(path.reason)}` : "";
-  return TOLD[at] && `${TOLD[at]}${after}${why}`.slice(0, 500);
+/** What the number on a node counts, read after it. */
+function crowdOf(here, ended) {
+  const done = `${counted(ended, "execution")} ended here`;
+  if (here === 0) return ended ? done.replace(/^\S+ /, "") : "no execution is here";
+  return (here === 1 ? "execution is here" : "executions are here") + (ended ? `, ${done}` : "");
 }
 
-function tell({ button, name, tells }, what) {
-  const told = [tells ? wordOf(tells) : "", name, what].filter(Boolean).join(", ");
-  if (button.getAttribute("aria-label") === told) return;
-  button.setAttribute("aria-label", told || "Start");
-  button.title = told;
+function told(name, at, visit, path) {
+  const after = visit ? `, ${lasting(visit.sinceStartMs)} after its first step` : "";
+  const why = (at === "failed" || at === "broke") && path.reason ? `: ${reasonText(path.reason)}` : "";
+  const what = TOLD[at] && `${TOLD[at]}${after}${why}`.slice(0, 500);
+  return visit ? `${name}, ${what}` : what;
+}
+
+/** For who listens, behind what is seen on the node; and for a pointer that rests on it. */
+function tell({ button, name, told }, what) {
+  write(told, name === START ? "Start" : what);
+  const title = [name, what].filter(Boolean).join(": ");
+  if (button.title !== title && name !== START) button.title = title;
 }
 
 function mark(element, marks) {
@@ -256,6 +265,9 @@ function compact(count) {
   return count < 10_000 ? String(count) : `${Math.round(count / 1000)}k`;
 }
 
-function rem() {
-  return parseFloat(getComputedStyle(document.documentElement).fontSize);
+/** How wide a drawing may be, in rem. */
+function room() {
+  const { paddingLeft, paddingRight } = getComputedStyle($("graph"));
+  const px = $("graph").clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight);
+  return px / parseFloat(getComputedStyle(document.documentElement).fontSize);
 }

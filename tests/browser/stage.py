@@ -73,7 +73,7 @@ class Stage:
         self.rest_url: str | None = None
         self._with_rest = with_rest
         self._viewers: asyncio.Queue[Viewer] = asyncio.Queue()
-        self._requests: set[web.Request] = set()
+        self._requests: list[web.Request] = []
         self._runners: list[web.AppRunner] = []
 
     async def viewer(self) -> Viewer:
@@ -151,7 +151,7 @@ class Stage:
     async def _stream(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(protocols=["statuswire.v1"])
         await socket.prepare(request)
-        self._requests.add(request)
+        self._requests.append(request)
         await socket.send_json({"op": "welcome", "protocol": 1, "heartbeat_s": self.heartbeat_s})
         async for message in socket:
             if message.type != WSMsgType.TEXT:
@@ -162,7 +162,6 @@ class Stage:
                 await self._read(viewer, watch[0])
             else:
                 self._viewers.put_nowait(viewer)
-        self._requests.discard(request)
         return socket
 
     async def _read(self, viewer: Viewer, pattern: str) -> None:

@@ -96,7 +96,7 @@ async def test_everything_is_reached_by_tab(page: Page, scenario: Stage) -> None
         if reached[-1] == f"Stop {INSTANCE}":
             break
     assert reached[0] == "Skip to the instances"
-    assert "checking, PublishChecking, 1 execution is here" in reached
+    assert any("execution is here" in each for each in reached)
     assert "instances-filter" in reached
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("dialog")).to_be_visible()

@@ -80,7 +80,8 @@ async def test_a_grid_tells_by_shape_and_colour(page: Page, scenario: Stage) -> 
     cells = page.get_by_role("option")
     await expect(cells).to_have_count(3)
     web = page.get_by_role("option", name="web-10")
-    await expect(web).to_have_accessible_name(f"web-10, {INSTANCE}, running, nightly-7 is stopping")
+    name = f"web-10 running · stopping {INSTANCE}, nightly-7 is stopping"
+    await expect(web).to_have_accessible_name(name)
     await expect(web).to_have_attribute("data-shape", "disc")
     await viewer.status(instance_event("stopped"), cursor="e-2")
     await expect(web).to_have_attribute("data-shape", "square")
