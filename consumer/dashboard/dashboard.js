@@ -13,7 +13,7 @@ import { Inspector } from "./inspector.js";
 import { readKept } from "./kept.js";
 import { listenToKeys } from "./keyboard.js";
 import { counted } from "./notation.js";
-import { tellMoment } from "./panels.js";
+import { setFlashing, tellMoment } from "./panels.js";
 import { write } from "./rows.js";
 import { Stream } from "./stream.js";
 import { Ticker } from "./ticker.js";
@@ -21,7 +21,11 @@ import { Workflows } from "./workflows.js";
 
 const CLOCK_EVERY_MS = 1_000;
 const DRAW_EVERY_MS = 120; // as often as an eye follows; between two, events are only counted
+const FLASHED_MOST = 5; // more changes than that at once, and to see each flash is no help
 const TOLD = "time[data-told][datetime]";
+
+/** Each is drawn in a frame of its own, so that none is long; what is looked at first. */
+const PARTS = [drawLooked, drawFleet, drawExecutions, drawStream];
 
 const $ = (id) => document.getElementById(id);
 const clock = new ServerClock();
@@ -34,12 +38,18 @@ const fleet = new Fleet(address, clock);
 const executions = new Executions(address);
 const followed = new Followed(readPast, drawSoon);
 const inspector = new Inspector(clock);
-const ticker = new Ticker($("stream"), { event: $("event-item"), notice: $("notice-item") });
+const ticker = new Ticker(
+  $("stream"),
+  { event: $("event-item"), notice: $("notice-item") },
+  drawSoon,
+);
 const admission = new Admission((token) => stream.present(token));
 const confirmation = new Confirmation({ begun: orderBegun, answered: orderAnswered });
 let config = { rest_url: null };
 let drawnAtMs = 0;
-let drawing = false;
+let isDrawing = false;
+let isDue = false;
+let heard = 0; // events since then
 let opener = null; // what has the focus again when the inspector closes
 
 const stream = new Stream(streamUrl(), {
@@ -58,6 +68,7 @@ const stream = new Stream(streamUrl(), {
   },
   status(event, late) {
     const heardAtMs = Date.now();
+    heard += 1;
     if (late) board.applyLate(event);
     else board.apply(event);
     followed.hear(event, late);
@@ -117,23 +128,40 @@ function note(kind, text) {
   drawSoon();
 }
 
-/** Draws in the next frame, or as soon as the last drawing is long enough ago. */
+/** Draws in the next frames, or as soon as the last drawing is long enough ago. */
 function drawSoon() {
-  if (drawing) return;
-  drawing = true;
+  isDue = true;
+  if (isDrawing) return;
+  isDrawing = true;
   const waitMs = drawnAtMs + DRAW_EVERY_MS - performance.now();
-  if (waitMs <= 0) requestAnimationFrame(draw);
-  else setTimeout(() => requestAnimationFrame(draw), waitMs);
+  setTimeout(() => requestAnimationFrame(() => drawFrom(0)), Math.max(0, waitMs));
 }
 
+function drawFrom(part) {
+  if (part === 0) {
+    isDue = false; // until something comes that the first parts have missed
+    drawnAtMs = performance.now();
+    setFlashing(heard <= FLASHED_MOST);
+    heard = 0;
+  }
+  PARTS[part]();
+  if (part < PARTS.length - 1) {
+    requestAnimationFrame(() => drawFrom(part + 1));
+    return;
+  }
+  isDrawing = false;
+  if (isDue) drawSoon();
+}
+
+/** All at once: what a person did is answered now. */
 function draw() {
-  drawing = false;
-  drawnAtMs = performance.now();
-  const instanceId = address.get("instance");
+  for (const drawPart of PARTS) drawPart();
+}
+
+function drawLooked() {
   const reference = address.get("run");
+  const instanceId = address.get("instance");
   followed.follow(reference, reference ? board.execution(reference) : null);
-  fleet.render(board, busy);
-  executions.render(board, followed.reference ? followed.arn : null);
   inspector.render({
     followed,
     instanceId,
@@ -142,10 +170,22 @@ function draw() {
     busy,
   });
   workflows.render(board, followed, clock.nowMs());
+}
+
+function drawFleet() {
+  fleet.render(board, busy);
+}
+
+function drawExecutions() {
+  executions.render(board, followed.reference ? followed.arn : null);
+}
+
+function drawStream() {
   ticker.render();
-  $("stream-empty").hidden = $("stream").childElementCount > 0;
-  $("stream").hidden = $("stream").childElementCount === 0;
-  write($("pause"), ticker.paused ? `Go on · ${ticker.passed.toLocaleString()} new` : "Pause");
+  $("stream-empty").hidden = !ticker.isEmpty;
+  $("stream").hidden = ticker.isEmpty;
+  write($("pause"), ticker.isStill ? `Go on · ${ticker.passed.toLocaleString()} new` : "Pause");
+  $("pause").setAttribute("aria-pressed", String(ticker.isStill));
 }
 
 /** Everything on the page that grows old by itself. */
@@ -200,8 +240,7 @@ function orderAnswered(instanceId, { ok, text }) {
 }
 
 function pause() {
-  ticker.paused = !ticker.paused;
-  $("pause").setAttribute("aria-pressed", String(ticker.paused));
+  ticker.toggle();
   draw();
 }
 

@@ -64,7 +64,8 @@ export class Inspector {
     if (shown === this.#shown) return;
     this.#shown = shown;
     parts.bar.replaceChildren(...pieces(entries));
-    parts.steps.replaceChildren(...entries.map((entry) => this.#entry(entry)));
+    const details = new Map(); // what the steps before said, so that only what is new is repeated
+    parts.steps.replaceChildren(...entries.map((entry) => this.#entry(entry, details)));
   }
 
   #showFacts(newest, timeline) {
@@ -85,8 +86,8 @@ export class Inspector {
     write(parts.arn, arn);
   }
 
-  #entry(entry) {
-    if (entry.kind === "step") return this.#step(entry);
+  #entry(entry, details) {
+    if (entry.kind === "step") return this.#step(entry, details);
     const { element, parts } = copyOf($("timeline-mark"));
     element.dataset.kind = entry.kind;
     if (entry.kind === "redrive") {
@@ -100,7 +101,7 @@ export class Inspector {
     return element;
   }
 
-  #step({ event, sinceMs, isLate }) {
+  #step({ event, sinceMs, isLate }, details) {
     const { element, parts } = copyOf($("timeline-step"));
     element.dataset.kind = isLate ? "late" : "step";
     element.dataset.status = event.status;
@@ -111,7 +112,7 @@ export class Inspector {
     parts.time.dateTime = event.time;
     parts.time.title = timeOfDay(event.time, 0);
     parts.late.hidden = !isLate;
-    write(parts.detail, detailLine(event.detail));
+    write(parts.detail, detailLine(newIn(event.detail ?? {}, details)));
     parts.detail.hidden = !parts.detail.textContent;
     return element;
   }
@@ -145,6 +146,12 @@ export class Inspector {
 }
 
 const SOURCES = { states: "told by Step Functions", reconcile: "asked for", ec2: "told by EC2" };
+
+function newIn(detail, before) {
+  const news = Object.entries(detail).filter(([name, value]) => before.get(name) !== JSON.stringify(value));
+  for (const [name, value] of news) before.set(name, JSON.stringify(value));
+  return Object.fromEntries(news);
+}
 
 function pastLine({ past, why, timeline, reference }) {
   if (past === READING) return "Reading the steps that are kept …";

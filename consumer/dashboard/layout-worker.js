@@ -2,15 +2,14 @@
 
 import { Graph, layout } from "./vendor/dagre.js";
 
-const NODE_GAP = 16;
-const RANK_GAP = 26;
-const ARROW_GAP = 9;
+const GAPS = { // between nodes and arrows of one rank, and between two ranks
+  LR: { nodesep: 16, edgesep: 9, ranksep: 26 },
+  TB: { nodesep: 14, edgesep: 6, ranksep: 26 },
+};
 
 onmessage = ({ data: { id, nodes, arrows, direction } }) => {
   const graph = new Graph();
-  graph.setGraph({
-    rankdir: direction, nodesep: NODE_GAP, ranksep: RANK_GAP, edgesep: ARROW_GAP, marginx: 4, marginy: 4,
-  });
+  graph.setGraph({ rankdir: direction, marginx: 4, marginy: 4, ...GAPS[direction] });
   graph.setDefaultEdgeLabel(() => ({}));
   for (const { name, width, height } of nodes) graph.setNode(name, { width, height });
   // The usual way is kept straight, the ways to failure bend around it.

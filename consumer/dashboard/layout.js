@@ -2,8 +2,9 @@
 
 const SIZES = { // width and height by what is drawn
   step: [126, 42],
-  told: [170, 28],
-  silent: [152, 24],
+  small: [106, 40], // where the steps run downwards
+  told: [178, 28],
+  silent: [162, 24],
   start: [14, 14],
 };
 

@@ -7,10 +7,15 @@ import { write } from "./rows.js";
 
 const CAUSE_SHOWN_CHARS = 300; // two or three lines; the title holds more
 const CAUSE_TITLE_CHARS = 2_000;
-const WHOLE_CHARS = 28; // fits the narrowest line
 const FLASH_MS = 1_200;
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
+let isFlashing = true;
+
+/** Whether rows flash when their status changes: not where everything changes at once. */
+export function setFlashing(flashing) {
+  isFlashing = flashing;
+}
 
 /** The states from which EC2 lets an instance start or stop; who is unheard of may try. */
 const STARTS_FROM = new Set(["stopped", "unknown"]);
@@ -67,16 +72,18 @@ export function fillEvent(parts, { event, heardAtMs, delayMs, late }, item) {
   const { execution, instance_id: instanceId, source, state, detail } = event;
   item.dataset.kind = late ? "late" : "event";
   writeSign(parts, event.status);
-  const named = typeof detail?.name === "string" && detail.name ? detail.name : instanceId;
-  write(parts.subject, execution ? execution.name : named);
+  const { name, ...others } = detail ?? {};
+  const named = !execution && typeof name === "string" && name;
+  write(parts.subject, execution ? execution.name : named || instanceId);
   linkTo(parts.link, execution ? { run: execution.name } : { instance: instanceId }, execution?.arn);
   writeHeard(parts.heard, heardAtMs);
   parts.heard.title = `Happened ${event.time}`;
   write(parts.delay, delayMs === null ? "" : span(delayMs));
   parts.late.hidden = !late;
   const reason = event.reason ? detailLine(event.reason) : "";
-  const told = [source, state, execution && instanceId, detailLine(detail), reason].filter(Boolean);
-  parts.told.replaceChildren(...told.flatMap((text, index) => [index ? " · " : "", piece(text)]));
+  const where = execution || named ? instanceId : null;
+  const told = [source, state, where, detailLine(named ? others : detail), reason].filter(Boolean);
+  write(parts.told, told.join(" · ").slice(0, CAUSE_SHOWN_CHARS));
   parts.told.title = told.join(" · ").slice(0, CAUSE_TITLE_CHARS);
 }
 
@@ -89,14 +96,6 @@ export function fillNotice(parts, { kind, heardAtMs, text }, item) {
 function writeHeard(element, heardAtMs) {
   write(element, preciseTimeOfDay(heardAtMs));
   element.dateTime = new Date(heardAtMs).toISOString();
-}
-
-/** A part of a line; a short one, such as an instance's id, is not broken at its hyphens. */
-function piece(text) {
-  const element = document.createElement("span");
-  element.className = text.length <= WHOLE_CHARS ? "whole" : "";
-  element.textContent = text.slice(0, CAUSE_SHOWN_CHARS);
-  return element;
 }
 
 /** A link that shows one thing and can be copied; a click on it keeps the rest of the view. */
@@ -114,7 +113,7 @@ export function linkTo(link, shown, arn = "") {
 function changeStatus(row, status) {
   const before = row.dataset.status;
   row.dataset.status = status;
-  if (!before || before === status || calm.matches) return;
+  if (!before || before === status || calm.matches || !isFlashing) return;
   const tint = "color-mix(in srgb, var(--mark) 18%, transparent)";
   row.animate({ backgroundColor: [tint, "transparent"] }, FLASH_MS);
 }

@@ -8,7 +8,7 @@ import { write } from "./rows.js";
 const SVG = "http://www.w3.org/2000/svg";
 const BASE_PX = 14; // the drawing's sizes are for this one; it is scaled by its font
 const SIDEWAYS_FROM = 46; // em: narrower, and the steps run downwards
-const LARGEST = 1.15;
+const LARGEST = 1.1;
 const SMALLEST = 0.72; // smaller cannot be read; then it scrolls
 const SILENT_SHAPES = { Choice: "choice", Wait: "clock", Fail: "cross", Pass: "pass", Start: "disc" };
 
@@ -73,7 +73,8 @@ export class Workflow {
     this.#drawn = key;
     const isSteps = this.#level === "steps";
     const { nodes, arrows } = isSteps ? this.#machine.steps() : this.#machine.whole();
-    const sized = nodes.map((node) => ({ ...node, size: sizeOf(node, isSteps) }));
+    const step = direction === "LR" ? "step" : "small";
+    const sized = nodes.map((node) => ({ ...node, size: sizeOf(node, isSteps ? step : null) }));
     try {
       const drawing = await drawingOf(key, { nodes: sized, arrows }, direction);
       if (this.#drawn !== key) return;
@@ -122,7 +123,7 @@ export class Workflow {
     const { shape, tone } = tells ? signOf(tells) : { shape: SILENT_SHAPES[type] ?? "task", tone: "rest" };
     button.dataset.tone = tone;
     part("shape").setAttribute("href", `#shape-${shape}`);
-    write(part("label"), size === "step" ? wordOf(tells) : name);
+    write(part("label"), isStep(size) ? wordOf(tells) : name);
     this.#nodes.set(name, { button, name, tells, size, sub: part("sub"), count: part("count"), told: part("told") });
     return item;
   }
@@ -142,7 +143,7 @@ export class Workflow {
       const { here = 0, ended = 0 } = states.get(node.name) ?? {};
       const count = here || ended;
       mark(node.button, { at: here > 0 ? "some" : ended > 0 ? "ended" : "none" });
-      write(node.sub, node.size === "step" ? node.name : "");
+      write(node.sub, isStep(node.size) ? node.name : "");
       write(node.count, count ? compact(count) : "");
       node.count.ariaHidden = null;
       tell(node, node.tells ? crowdOf(here, ended) : "");
@@ -162,7 +163,7 @@ export class Workflow {
       const at = this.#placeOf(name, path, { visit, isLit: lit.nodes.has(name), maybe, suspects });
       mark(node.button, { at });
       const since = visit && (visit.sinceStartMs === 0 ? timeOfDay(visit.time, this.#light.nowMs) : step(visit.sinceStartMs));
-      write(node.sub, since || (node.size === "step" ? name : ""));
+      write(node.sub, since || (isStep(node.size) ? name : ""));
       write(node.count, at === "broke" || at === "suspect" ? "✕" : "");
       node.count.ariaHidden = "true";
       tell(node, told(name, at, visit, path));
@@ -216,10 +217,14 @@ export class Workflow {
   }
 }
 
-function sizeOf({ name, tells }, isSteps) {
+function sizeOf({ name, tells }, step) {
   if (name === START) return "start";
-  if (isSteps) return "step";
+  if (step) return step;
   return tells ? "told" : "silent";
+}
+
+function isStep(size) {
+  return size === "step" || size === "small";
 }
 
 const TOLD = {
