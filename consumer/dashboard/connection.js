@@ -58,7 +58,6 @@ export class Connection {
   }
 
   lag(ms) {
-    this.heard();
     write($("lag"), span(ms));
   }
 

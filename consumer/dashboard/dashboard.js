@@ -88,6 +88,7 @@ const stream = new Stream(streamUrl(), {
     followed.readAgain();
     note("skipped", `${counted(count, "event was", "events were")} skipped here; the lists show the newest of each.`);
   },
+  heard: () => connection.heard(),
   lag: (ms) => connection.lag(ms),
   refused(code, message) {
     note("error", `The server refused: ${message || code}`);
@@ -101,7 +102,7 @@ function streamUrl() {
 }
 
 function readPast(pattern, signal) {
-  return readKept(streamUrl(), stream.subprotocols, pattern, signal);
+  return readKept(streamUrl(), stream.token, pattern, signal);
 }
 
 /** Read again whenever the stream comes back: the server behind it may be another one. */

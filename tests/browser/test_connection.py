@@ -50,16 +50,6 @@ async def test_counts_what_was_missed(page: Page, scenario: Stage) -> None:
     await expect(page.locator("#missed")).to_have_text("1 gap, 12 skipped")
 
 
-async def test_tells_when_the_log_is_away(page: Page, scenario: Stage) -> None:
-    """A server that cannot read its log says so in its heartbeats, and the page with it."""
-    viewer = await watch(page, scenario)
-    await viewer.send(op="heartbeat", lag_ms=12, away_ms=4_000)
-    await expect_connection(page, "stale")
-    await expect(page.locator("#notice")).to_contain_text("log does not answer")
-    await viewer.send(op="heartbeat", cursor="e-1", lag_ms=12)
-    await expect_connection(page, "live")
-
-
 @pytest.mark.parametrize(("offset_s", "told"), [(-300, "ahead"), (300, "behind")])
 async def test_tells_of_a_wrong_clock(
     page: Page, scenario: Stage, offset_s: int, told: str
