@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, ViewportSize, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, ViewportSize, async_playwright
 
-from tests.browser.stage import WITHIN_S, Stage
+from tests.browser.stage import Stage
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 QUIET = (
@@ -50,9 +50,21 @@ async def open_browser() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """One for all tests; each has a page in a context of its own."""
+    """One for all tests."""
     async with open_browser() as browser:
         yield browser
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def window(browser: Browser) -> AsyncIterator[BrowserContext]:
+    """A context for all pages: each server has a port, so an origin, of its own. A page that stays
+    keeps their process alive, which would cost as much as the page itself.
+    """
+    context = await browser.new_context(viewport=DESK)
+    async with Stage() as stage:
+        await (await context.new_page()).goto(f"{stage.page_url}/config.json")
+        yield context
+    await context.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -69,20 +81,38 @@ def complaints() -> list[str]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def page(browser: Browser, complaints: list[str]) -> AsyncIterator[Page]:
-    """An empty page; the test fails if anything on it complains, or asks for another site."""
+async def page(
+    window: BrowserContext, complaints: list[str], scenario: Stage
+) -> AsyncIterator[Page]:
+    """An empty page; the test fails if anything on it complains, or asks for another site. It is
+    closed before its server, whose end it would complain of.
+    """
+    page = await window.new_page()
+    listen(page, complaints)
+    yield page
+    await page.close()
+    assert complaints == []
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def lone_page(browser: Browser, complaints: list[str]) -> AsyncIterator[Page]:
+    """Likewise in a context of its own, for what would change the others: its clock, say."""
     context = await browser.new_context(viewport=DESK)
     page = await context.new_page()
-    page.set_default_timeout(WITHIN_S * 1_000)
+    listen(page, complaints)
+    yield page
+    await context.close()
+    assert complaints == []
+
+
+def listen(page: Page, complaints: list[str]) -> None:
+    """To everything that a page does not say to a person."""
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on(
         "console",
         lambda message: complaints.append(message.text) if message.type == "error" else None,
     )
     page.on("request", lambda request: complaints.extend(_foreign(request.url)))
-    yield page
-    await context.close()
-    assert complaints == []
 
 
 def _foreign(url: str) -> list[str]:

@@ -48,9 +48,7 @@ async def test_counts_the_fleet(page: Page, scenario: Stage) -> None:
     viewer = await watch(page, scenario, *runs)
     checking = node(page, "PublishChecking")
     await expect(checking.locator(".count")).to_have_text("3")
-    await expect(checking).to_have_accessible_name(
-        "checking PublishChecking 3 executions are here"
-    )
+    await expect(checking).to_have_accessible_name("checking PublishChecking 3 executions are here")
     moved = execution_event("STARTING", name="run-1", seq=2, state="PublishStarting")
     await viewer.status(moved, cursor="e-2")
     await expect(checking.locator(".count")).to_have_text("2")
