@@ -15,7 +15,8 @@ PY := .venv/bin/python
 NPM := .venv/bin/npm --silent --ignore-scripts --omit-lockfile-registry-resolved \
 	--legacy-peer-deps --no-audit --no-fund --no-update-notifier --cache $(CURDIR)/.local/npm
 
-.PHONY: help demo test test-long soak breaks attacks bench lint format bundle openapi lock clean
+.PHONY: help demo test test-long soak breaks attacks bench lint format bundle openapi graphs pictures \
+	lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -70,6 +71,12 @@ bundle: $(PRODUCT) ## What infra/consumer-small.yaml installs, for its `sam depl
 openapi: $(PRODUCT) ## Write infra/openapi.yaml from its source
 	$(PY) -m infra.openapi
 
+graphs: $(PRODUCT) ## Write the graphs that the dashboard draws from statemachines/
+	$(PY) -m infra.graphs
+
+pictures: $(PRODUCT) ## Take the dashboard's pictures: docs/dashboard.png, and more in .local/pictures
+	$(PY) -m tests.browser.pictures
+
 lock: ## Renew the lock files from the .in files (needs uv)
 	for name in dev tools bench; do \
 		uv pip compile --universal --python-version 3.11 --generate-hashes \
@@ -106,7 +113,7 @@ $(TOOLS): requirements/tools.txt $(PRODUCT)
 	@touch $@
 
 $(NODE): requirements/npm/package.json requirements/npm/package-lock.json $(PRODUCT)
-	@echo "Setting up .venv-node (checks of the state machines) …"
+	@echo "Setting up .venv-node (checks of the state machines and the dashboard) …"
 	@mkdir -p .venv-node
 	@cp requirements/npm/*.json .venv-node
 	@$(NPM) ci --prefix .venv-node

@@ -1,60 +1,95 @@
-/** The page: binds the stream to the board and the board to the screen, once per frame. */
+/** The page: binds the stream to what is known, and what is known to the screen. */
 
+import { Address } from "./address.js";
 import { Admission } from "./admission.js";
-import { Board, EXECUTIONS_SHOWN } from "./board.js";
-import { span } from "./notation.js";
-import { order } from "./orders.js";
-import { fillExecution, fillInstance, tellMoment } from "./panels.js";
-import { Rows, write } from "./rows.js";
+import { Board } from "./board.js";
+import { ServerClock } from "./clock.js";
+import { Confirmation } from "./confirmation.js";
+import { Connection } from "./connection.js";
+import { Executions } from "./executions.js";
+import { Fleet } from "./fleet.js";
+import { Followed } from "./followed.js";
+import { Inspector } from "./inspector.js";
+import { readKept } from "./kept.js";
+import { listenToKeys } from "./keyboard.js";
+import { counted } from "./notation.js";
+import { setFlashing, tellMoment } from "./panels.js";
+import { write } from "./rows.js";
 import { Stream } from "./stream.js";
 import { Ticker } from "./ticker.js";
+import { Workflows } from "./workflows.js";
 
 const CLOCK_EVERY_MS = 1_000;
+const DRAW_EVERY_MS = 120; // as often as an eye follows; between two, events are only counted
+const FLASHED_MOST = 5; // more changes than that at once, and to see each flash is no help
 const TOLD = "time[data-told][datetime]";
 
+/** Each is drawn in a frame of its own, so that none is long; what is looked at first. */
+const PARTS = [drawLooked, drawFleet, drawExecutions, drawStream];
+
 const $ = (id) => document.getElementById(id);
+const clock = new ServerClock();
 const board = new Board();
 const busy = new Set(); // instances with an order that is not answered yet
-const ticker = new Ticker($("stream"), { event: $("event-item"), notice: $("notice-item") });
-const instanceRows = new Rows($("instances").tBodies[0], $("instance-row"), fillInstance);
-const executionRows = new Rows($("executions").tBodies[0], $("execution-row"), fillExecution);
+const connection = new Connection();
+const address = new Address(changeView);
+const workflows = new Workflows(address, drawSoon);
+const fleet = new Fleet(address, clock);
+const executions = new Executions(address);
+const followed = new Followed(readPast, drawSoon);
+const inspector = new Inspector(clock);
+const ticker = new Ticker(
+  $("stream"),
+  { event: $("event-item"), notice: $("notice-item") },
+  drawSoon,
+);
 const admission = new Admission((token) => stream.present(token));
-let connection = { name: "connecting", why: "", retryAtMs: null };
+const confirmation = new Confirmation({ begun: orderBegun, answered: orderAnswered });
 let config = { rest_url: null };
-let frameDue = false;
+let drawnAtMs = 0;
+let isDrawing = false;
+let isDue = false;
+let heard = 0; // events since then
+let opener = null; // what has the focus again when the inspector closes
 
 const stream = new Stream(streamUrl(), {
   connection(state) {
-    if (["live", "locked"].includes(state.name) && connection.name !== state.name) readConfig();
-    connection = state;
+    const isNew = connection.name !== state.name;
+    if (isNew && ["live", "locked"].includes(state.name)) readConfig();
+    connection.become(state);
     admission.connection(state);
-    showConnection();
   },
   granted: (grant) => admission.granted(grant),
   tokenRefused: (why) => admission.refused(why),
   snapshot(events) {
     board.replace(events);
+    for (const event of events) followed.hear(event, false);
     drawSoon();
   },
   status(event, late) {
-    const heardAt = new Date();
-    const delayMs = heardAt - Date.parse(event.time);
+    const heardAtMs = Date.now();
+    heard += 1;
     if (late) board.applyLate(event);
-    else {
-      board.apply(event);
-      showLag(delayMs);
-    }
-    ticker.add({ event, heardAt, delayMs, late });
+    else board.apply(event);
+    followed.hear(event, late);
+    connection.heard();
+    const delayMs = clock.skewMs === 0 ? heardAtMs - Date.parse(event.time) : null;
+    if (!late && delayMs !== null) connection.lag(delayMs);
+    ticker.add({ event, heardAtMs, delayMs, late });
     drawSoon();
   },
   gap() {
+    connection.gap();
+    followed.readAgain();
     note("gap", "Events were missed here. The lists are read afresh.");
   },
   skipped(count) {
-    const events = count === 1 ? "1 event was" : `${count} events were`;
-    note("skipped", `${events} skipped here; the lists show the newest of each.`);
+    connection.skipped(count);
+    followed.readAgain();
+    note("skipped", `${counted(count, "event was", "events were")} skipped here; the lists show the newest of each.`);
   },
-  lag: showLag,
+  heard: () => connection.heard(),
+  lag: (ms) => connection.lag(ms),
   refused(code, message) {
     note("error", `The server refused: ${message || code}`);
   },
@@ -66,161 +101,179 @@ function streamUrl() {
   return url.href;
 }
 
+function readPast(pattern, signal) {
+  return readKept(streamUrl(), stream.token, pattern, signal);
+}
+
 /** Read again whenever the stream comes back: the server behind it may be another one. */
 async function readConfig() {
   try {
+    const askedAtMs = Date.now();
     const response = await fetch("/config.json");
+    clock.take(response.headers.get("Date"), askedAtMs, Date.now());
     if (response.ok) config = await response.json();
   } catch {
     return; // without it the page only watches
   }
+  connection.skew(clock.skewMs);
   document.body.dataset.orders = config.rest_url ? "allowed" : "none";
   write($("version"), config.version ?? "");
   write($("token-url"), `${config.rest_url ?? "<RestApiUrl>"}/watch-tokens`);
-  if (config.rest_url) {
-    const url = `${config.rest_url}/express-instance`;
-    const type = "Content-Type: application/json";
-    write($("example"), `curl -X POST ${url} -H '${type}' -d '{"instance_id": "i-…"}'`);
-  }
+  const type = "Content-Type: application/json";
+  const url = `${config.rest_url ?? "<RestApiUrl>"}/express-instance`;
+  write($("example"), `curl -X POST ${url} -H '${type}' -d '{"instance_id": "i-…"}'`);
 }
 
 function note(kind, text) {
-  ticker.add({ kind, heardAt: new Date(), text });
+  ticker.add({ kind, heardAtMs: Date.now(), text });
   drawSoon();
 }
 
+/** Draws in the next frames, or as soon as the last drawing is long enough ago. */
 function drawSoon() {
-  if (frameDue) return;
-  frameDue = true;
-  requestAnimationFrame(() => {
-    frameDue = false;
-    draw();
-  });
+  isDue = true;
+  if (isDrawing) return;
+  isDrawing = true;
+  const waitMs = drawnAtMs + DRAW_EVERY_MS - performance.now();
+  setTimeout(() => requestAnimationFrame(() => drawFrom(0)), Math.max(0, waitMs));
 }
 
+function drawFrom(part) {
+  if (part === 0) {
+    isDue = false; // until something comes that the first parts have missed
+    drawnAtMs = performance.now();
+    setFlashing(heard <= FLASHED_MOST);
+    heard = 0;
+  }
+  PARTS[part]();
+  if (part < PARTS.length - 1) {
+    requestAnimationFrame(() => drawFrom(part + 1));
+    return;
+  }
+  isDrawing = false;
+  if (isDue) drawSoon();
+}
+
+/** All at once: what a person did is answered now. */
 function draw() {
-  const instances = inHeldOrder(board.instances());
-  const executions = board.executions();
-  instanceRows.render(
-    instances.map((instance) => ({ ...instance, busy: busy.has(instance.id) })),
-    ({ id }) => id,
-  );
-  executionRows.render(executions, ({ arn }) => arn);
+  for (const drawPart of PARTS) drawPart();
+}
+
+function drawLooked() {
+  const reference = address.get("run");
+  const instanceId = address.get("instance");
+  followed.follow(reference, reference ? board.execution(reference) : null);
+  inspector.render({
+    followed,
+    instanceId,
+    instance: instanceId ? board.instance(instanceId) : null,
+    runs: instanceId ? board.runsOf(instanceId) : [],
+    busy,
+  });
+  workflows.render(board, followed, clock.nowMs());
+}
+
+function drawFleet() {
+  fleet.render(board, busy);
+}
+
+function drawExecutions() {
+  executions.render(board, followed.reference ? followed.arn : null);
+}
+
+function drawStream() {
   ticker.render();
-  showEmptiness("instances", instances.length === 0);
-  showEmptiness("executions", executions.length === 0);
-  showEmptiness("stream", $("stream").childElementCount === 0);
-  showTallies(instances, executions);
-  write($("hold"), ticker.held ? `Go on (${ticker.passed})` : "Hold");
-}
-
-/** Under a pointer the instances stay where they are: no button moves away from its click. */
-function inHeldOrder(instances) {
-  const table = $("instances");
-  if (!matchMedia("(hover: hover)").matches || !table.matches(":hover")) return instances;
-  const shown = [...table.tBodies[0].rows];
-  const place = new Map(shown.map((row, index) => [row.dataset.instance, index]));
-  const placeOf = ({ id }) => place.get(id) ?? place.size;
-  return instances.sort((a, b) => placeOf(a) - placeOf(b));
-}
-
-function showEmptiness(id, empty) {
-  $(id).hidden = empty;
-  $(`${id}-empty`).hidden = !empty;
-}
-
-function showTallies(instances, executions) {
-  const count = (list, test) => list.filter(test).length;
-  const parts = (...counts) =>
-    counts.filter(([number]) => number).map(([number, word]) => `${number} ${word}`).join(" · ");
-  const settled = new Set(["running", "stopped", "terminated", "unknown"]);
-  write(
-    $("instances-tally"),
-    parts(
-      [count(instances, ({ status }) => status === "running"), "running"],
-      [count(instances, ({ status }) => status === "stopped"), "stopped"],
-      [count(instances, ({ status }) => !settled.has(status)), "changing"],
-    ),
-  );
-  write(
-    $("executions-tally"),
-    parts(
-      [count(executions, ({ terminal }) => !terminal), "under way"],
-      [count(executions, ({ status }) => status === "SUCCEEDED"), "succeeded"],
-      [count(executions, ({ status, terminal }) => terminal && status !== "SUCCEEDED"), "failed"],
-    ),
-  );
-  $("executions-bound").hidden = board.forgotten === 0;
-  write($("executions-bound"), `The newest ${EXECUTIONS_SHOWN} are shown.`);
-}
-
-const CONNECTION_WORDS = {
-  connecting: "Connecting",
-  live: "Live",
-  reconnecting: "Reconnecting",
-  stale: "Stale",
-  locked: "Token needed",
-  stopped: "Stopped",
-};
-
-/** The countdown stands beside the live region, or it would be read out every second. */
-function showConnection() {
-  const { name, why } = connection;
-  document.body.dataset.connection = name;
-  document.title = name === "live" ? "Statuswire" : `${CONNECTION_WORDS[name]} – Statuswire`;
-  write($("connection"), CONNECTION_WORDS[name]);
-  write($("notice"), why ? `${why[0].toUpperCase()}${why.slice(1)}.` : "");
-  $("notice").hidden = !why;
-  $("reconnect").hidden = name !== "stopped" && !(name === "reconnecting" && connection.retryAtMs);
-  showCountdown();
-}
-
-function showLag(ms) {
-  write($("lag"), span(ms));
-}
-
-function showCountdown() {
-  const waitMs = connection.retryAtMs ? connection.retryAtMs - Date.now() : 0;
-  write($("countdown"), waitMs > 0 ? `in ${Math.ceil(waitMs / 1000)} s` : "");
+  $("stream-empty").hidden = !ticker.isEmpty;
+  $("stream").hidden = ticker.isEmpty;
+  write($("pause"), ticker.isStill ? `Go on · ${ticker.passed.toLocaleString()} new` : "Pause");
+  $("pause").setAttribute("aria-pressed", String(ticker.isStill));
 }
 
 /** Everything on the page that grows old by itself. */
 function tick() {
-  showCountdown();
-  const nowMs = Date.now();
-  admission.tick(nowMs);
+  const nowMs = clock.nowMs();
+  connection.tick();
+  inspector.tick();
+  admission.tick(Date.now());
   for (const element of document.querySelectorAll(TOLD)) tellMoment(element, nowMs);
 }
 
-async function giveOrder(button) {
-  const { instance } = button.closest("[data-instance]").dataset;
-  const { action } = button.dataset;
-  busy.add(instance);
-  showAnswer({ ok: true, text: `${action} ${instance}: asked …` });
-  drawSoon();
-  showAnswer(await order(config.rest_url, instance, action));
-  busy.delete(instance);
-  drawSoon();
+/** What the address says has changed; a person's own step is drawn at once. */
+function changeView(names) {
+  if (names.includes("run") || names.includes("instance")) {
+    const { activeElement } = document;
+    if (!activeElement.closest("#inspector, dialog")) opener = activeElement;
+    draw();
+    moveFocus();
+    return;
+  }
+  draw();
 }
 
-function showAnswer({ ok, text }) {
+/** To what is looked at; and when that closes, back to where a person was. */
+function moveFocus() {
+  const isBack = !inspector.isOpen;
+  const back = opener?.isConnected ? opener : $("executions-title");
+  (isBack ? back : $("inspector-title")).focus({ preventScroll: true });
+}
+
+function showOne(link) {
+  const { show, value, arn } = link.dataset;
+  const run = show === "run" ? (board.execution(arn) ?? { arn, name: value }) : null;
+  address.set({ instance: run ? "" : value, run: run ? board.referenceTo(run) : "" }, { step: true });
+}
+
+function closeInspector() {
+  if (inspector.isOpen) address.set({ run: "", instance: "" }, { step: true });
+}
+
+function orderBegun(instanceId, name) {
+  busy.add(instanceId);
+  address.set({ run: name, instance: "" }, { step: true });
+}
+
+function orderAnswered(instanceId, { ok, text }) {
+  busy.delete(instanceId);
   write($("answer"), text);
   $("answer").dataset.ok = String(ok);
   $("answer").hidden = false;
+  drawSoon();
 }
 
-$("instances").addEventListener("click", ({ target }) => {
-  const button = target.closest("button[data-action]");
-  if (button) giveOrder(button);
+function pause() {
+  ticker.toggle();
+  draw();
+}
+
+document.addEventListener("click", (event) => {
+  const { target } = event;
+  const link = target.closest("a[data-show]");
+  if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+    event.preventDefault();
+    showOne(link);
+  }
+  const button = target.closest("button[data-action][data-id]");
+  const instance = button && board.instance(button.dataset.id);
+  if (instance) confirmation.ask(config.rest_url, instance, button.dataset.action);
 });
 $("instances").addEventListener("pointerleave", drawSoon);
 $("reconnect").addEventListener("click", () => stream.open());
-$("hold").addEventListener("click", () => {
-  ticker.held = !ticker.held;
-  $("hold").setAttribute("aria-pressed", String(ticker.held));
-  drawSoon();
-});
-window.addEventListener("online", () => connection.name === "reconnecting" && stream.open());
+$("pause").addEventListener("click", pause);
+$("inspector-close").addEventListener("click", closeInspector);
+listenToKeys(
+  {
+    "/": () => $("instances-filter").focus(),
+    g: () => address.set({ view: address.get("view") === "grid" ? "table" : "grid" }),
+    a: () => address.set({ graph: address.get("graph") === "all" ? "steps" : "all" }),
+    m: () => address.set({ machine: address.get("machine") === "express" ? "standard" : "express" }),
+    p: pause,
+  },
+  (target) => {
+    if (target === $("instances-filter") && target.value) address.set({ q: "" });
+    else closeInspector();
+  },
+);
+window.addEventListener("online", () => connection.waits && stream.open());
 setInterval(tick, CLOCK_EVERY_MS);
-showConnection();
+connection.become({ name: "connecting", why: "", retryAtMs: null });
 stream.open();

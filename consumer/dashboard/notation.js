@@ -20,6 +20,7 @@ const SIGNS = new Map([
   ["terminated", { shape: "dash", tone: "rest" }],
 ]);
 const UNHEARD = { shape: "ring", tone: "rest" };
+const WORDS = new Map([["unknown", "not heard"]]);
 
 export function signOf(status) {
   return SIGNS.get(status) ?? UNHEARD;
@@ -27,7 +28,12 @@ export function signOf(status) {
 
 /** `TIMED_OUT` → `timed out`. */
 export function wordOf(status) {
-  return status.toLowerCase().replaceAll("_", " ");
+  return WORDS.get(status) ?? status.toLowerCase().replaceAll("_", " ");
+}
+
+/** `1 step`, `12 steps`; with the thousands apart. */
+export function counted(number, one, many = `${one}s`) {
+  return `${number.toLocaleString()} ${number === 1 ? one : many}`;
 }
 
 /** A span for a narrow column: `34 ms`, `1.2 s`, `48 s`, `3 min`, `5 h`, `2 d`. */
@@ -35,6 +41,20 @@ export function span(ms) {
   if (ms < 1000) return `${Math.max(0, Math.round(ms))} ms`;
   if (ms < 9_950) return `${(ms / 1000).toFixed(1)} s`;
   return coarseSpan(ms);
+}
+
+/** The time from one step to the next: `+34 ms`, `+2 min 5 s`; a clock set back makes it less. */
+export function step(ms) {
+  return ms < 0 ? `−${lasting(-ms)}` : `+${lasting(ms)}`;
+}
+
+/** How long something took, finer than `span`: `31.2 s`, `4 min 5 s`, `2 h 3 min`. */
+export function lasting(ms) {
+  if (ms < 60_000) return ms < 9_950 || ms >= 59_500 ? span(ms) : `${(ms / 1000).toFixed(1)} s`;
+  const seconds = Math.round(ms / 1000);
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  const minutes = Math.floor(seconds / 60);
+  return minutes < 2880 ? `${Math.floor(minutes / 60)} h ${minutes % 60} min` : coarseSpan(ms);
 }
 
 /** How long ago, as told in passing: `just now`, `48 s ago`, `3 min ago`. */
@@ -64,8 +84,8 @@ export function timeOfDay(time, nowMs) {
   return today ? clock.format(moment) : `${day.format(moment)} ${clock.format(moment)}`;
 }
 
-export function preciseTimeOfDay(moment) {
-  return preciseClock.format(moment);
+export function preciseTimeOfDay(time) {
+  return preciseClock.format(new Date(time));
 }
 
 /** The moment with its date and the viewer's zone, for a title. */
@@ -79,4 +99,10 @@ export function detailLine(detail) {
     .filter(([, value]) => value !== null && value !== "")
     .map(([name, value]) => `${name}: ${typeof value === "string" ? value : JSON.stringify(value)}`)
     .join(" · ");
+}
+
+/** A reason `{error, cause}` as one text; EC2's own message begins with its code. */
+export function reasonText(reason) {
+  const { error = "", cause = "" } = reason ?? {};
+  return error && cause && !cause.startsWith(error) ? `${error}: ${cause}` : cause || error;
 }

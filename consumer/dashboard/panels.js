@@ -1,97 +1,125 @@
 /** What a row of each list shows. Text goes in as text, never as markup. */
 
-import { ago, exactTime, preciseTimeOfDay, span, timeOfDay } from "./notation.js";
-import { detailLine, signOf, wordOf } from "./notation.js";
+import {
+  ago, detailLine, exactTime, preciseTimeOfDay, reasonText, signOf, span, timeOfDay, wordOf,
+} from "./notation.js";
 import { write } from "./rows.js";
 
 const CAUSE_SHOWN_CHARS = 300; // two or three lines; the title holds more
 const CAUSE_TITLE_CHARS = 2_000;
-const WHOLE_CHARS = 28; // fits the narrowest line
 const FLASH_MS = 1_200;
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
+let isFlashing = true;
+
+/** Whether rows flash when their status changes: not where everything changes at once. */
+export function setFlashing(flashing) {
+  isFlashing = flashing;
+}
 
 /** The states from which EC2 lets an instance start or stop; who is unheard of may try. */
 const STARTS_FROM = new Set(["stopped", "unknown"]);
 const STOPS_FROM = new Set(["running", "unknown"]);
 
 export function fillInstance(parts, instance, row) {
-  const { id, status, changedAt, reason, run, busy } = instance;
+  const { id, name, status, changedAt, reason, run } = instance;
   row.dataset.instance = id;
   changeStatus(row, status);
-  writeStatus(parts, status, status === "unknown" ? "not heard yet" : wordOf(status));
-  write(parts.id, id);
+  writeSign(parts, status);
+  write(parts.name, name || id);
+  write(parts.id, name ? id : "");
+  linkTo(parts.link, { instance: id });
   writeMoment(parts.changed, status === "unknown" ? null : changedAt);
-  writeReason(parts, status === "running" ? null : reason);
+  writeReason(parts.reason, status === "running" ? null : reason);
+  parts.runLink.hidden = !run;
   write(parts.run, run ? run.name : "");
-  parts.run.hidden = !run;
-  if (run) parts.run.title = run.arn;
+  if (run) linkTo(parts.runLink, { run: run.name }, run.arn);
   write(parts.runStatus, run ? wordOf(run.status) : "");
+  fillOrders(parts, instance);
+  row.setAttribute("aria-busy", String(Boolean(instance.busy)));
+}
+
+/** The two buttons of an instance, where its state allows them. */
+export function fillOrders(parts, { id, name, status, busy }) {
   parts.start.disabled = Boolean(busy) || !STARTS_FROM.has(status);
   parts.stop.disabled = Boolean(busy) || !STOPS_FROM.has(status);
-  parts.start.setAttribute("aria-label", `Start ${id}`);
-  parts.stop.setAttribute("aria-label", `Stop ${id}`);
-  row.setAttribute("aria-busy", String(Boolean(busy)));
+  const which = name ? `${name} ${id}` : id;
+  for (const [button, word] of [[parts.start, "Start"], [parts.stop, "Stop"]]) {
+    button.setAttribute("aria-label", `${word} ${which}`);
+    button.dataset.id = id;
+  }
 }
 
 export function fillExecution(parts, run, row) {
   row.dataset.execution = run.arn;
   changeStatus(row, run.status);
-  writeStatus(parts, run.status, wordOf(run.status));
+  writeSign(parts, run.status);
   write(parts.name, run.name);
-  parts.name.title = run.arn;
+  linkTo(parts.link, { run: run.name }, run.arn);
   write(parts.machine, run.redrive > 0 ? `${run.machine} · redrive ${run.redrive}` : run.machine);
   write(parts.instance, run.instanceId ?? "no instance");
   write(parts.state, run.state ?? "");
   parts.started.dataset.exact = run.startHeard ? "" : "before ";
   writeMoment(parts.started, run.startedAt);
   writeMoment(parts.changed, run.changedAt);
-  writeReason(parts, run.status === "SUCCEEDED" ? null : run.reason);
+  const reason = run.status === "SUCCEEDED" ? null : run.reason;
+  writeReason(parts.reason, reason);
   writeTrail(parts.trail, run.trail);
+  parts.trail.hidden = reason !== null || run.trail.length < 2;
 }
 
-export function fillEvent(parts, { event, heardAt, delayMs, late }, item) {
-  const { execution, instance_id: instanceId, status, source, state, detail } = event;
+export function fillEvent(parts, { event, heardAtMs, delayMs, late }, item) {
+  const { execution, instance_id: instanceId, source, state, detail } = event;
   item.dataset.kind = late ? "late" : "event";
-  writeStatus(parts, status, wordOf(status));
-  write(parts.subject, execution ? execution.name : instanceId);
-  parts.subject.title = execution ? execution.arn : instanceId;
-  write(parts.heard, preciseTimeOfDay(heardAt));
-  parts.heard.dateTime = heardAt.toISOString();
+  writeSign(parts, event.status);
+  const { name, ...others } = detail ?? {};
+  const named = !execution && typeof name === "string" && name;
+  write(parts.subject, execution ? execution.name : named || instanceId);
+  linkTo(parts.link, execution ? { run: execution.name } : { instance: instanceId }, execution?.arn);
+  writeHeard(parts.heard, heardAtMs);
   parts.heard.title = `Happened ${event.time}`;
-  write(parts.delay, span(delayMs));
+  write(parts.delay, delayMs === null ? "" : span(delayMs));
   parts.late.hidden = !late;
   const reason = event.reason ? detailLine(event.reason) : "";
-  const told = [source, state, execution && instanceId, detailLine(detail), reason].filter(Boolean);
-  parts.told.replaceChildren(...told.flatMap((text, index) => [index ? " · " : "", piece(text)]));
+  const where = execution || named ? instanceId : null;
+  const told = [source, state, where, detailLine(named ? others : detail), reason].filter(Boolean);
+  write(parts.told, told.join(" · ").slice(0, CAUSE_SHOWN_CHARS));
   parts.told.title = told.join(" · ").slice(0, CAUSE_TITLE_CHARS);
 }
 
-export function fillNotice(parts, { kind, heardAt, text }, item) {
+export function fillNotice(parts, { kind, heardAtMs, text }, item) {
   item.dataset.kind = kind;
-  write(parts.heard, preciseTimeOfDay(heardAt));
-  parts.heard.dateTime = heardAt.toISOString();
+  writeHeard(parts.heard, heardAtMs);
   write(parts.text, text);
 }
 
-/** A part of a line; a short one, such as an instance's id, is not broken at its hyphens. */
-function piece(text) {
-  const element = document.createElement("span");
-  element.className = text.length <= WHOLE_CHARS ? "whole" : "";
-  element.textContent = text.slice(0, CAUSE_SHOWN_CHARS);
-  return element;
+function writeHeard(element, heardAtMs) {
+  write(element, preciseTimeOfDay(heardAtMs));
+  element.dateTime = new Date(heardAtMs).toISOString();
+}
+
+/** A link that shows one thing and can be copied; a click on it keeps the rest of the view. */
+export function linkTo(link, shown, arn = "") {
+  const [[name, value]] = Object.entries(shown);
+  const href = `?${name}=${encodeURIComponent(value)}`;
+  if (link.getAttribute("href") !== href) link.setAttribute("href", href);
+  link.dataset.show = name;
+  link.dataset.value = value;
+  link.dataset.arn = arn;
+  link.title = arn || value;
 }
 
 /** A row whose status changes says so for a moment; one that is new is seen anyway. */
 function changeStatus(row, status) {
   const before = row.dataset.status;
   row.dataset.status = status;
-  if (!before || before === status || calm.matches) return;
+  if (!before || before === status || calm.matches || !isFlashing) return;
   const tint = "color-mix(in srgb, var(--mark) 18%, transparent)";
   row.animate({ backgroundColor: [tint, "transparent"] }, FLASH_MS);
 }
 
-function writeStatus({ sign, shape, status }, name, word) {
+/** A status by its shape, its colour and its word. */
+export function writeSign({ sign, shape, status }, name, word = wordOf(name)) {
   const { shape: shapeName, tone } = signOf(name);
   sign.dataset.tone = tone;
   shape.setAttribute("href", `#shape-${shapeName}`);
@@ -106,35 +134,30 @@ export function tellMoment(element, nowMs) {
 }
 
 /** Writes a moment, or hides its element where there is none. */
-export function writeMoment(element, time) {
+export function writeMoment(element, time, nowMs = Date.now()) {
   element.hidden = !time;
   if (!time || element.dateTime === time) return;
   element.dateTime = time;
   element.title = exactTime(time);
-  tellMoment(element, Date.now());
+  tellMoment(element, nowMs);
 }
 
-function writeReason({ reason }, told) {
-  reason.hidden = !told;
-  if (!told) return;
-  const { error, cause } = told;
-  // EC2's own message begins with its code.
-  const text = error && cause && !cause.startsWith(error) ? `${error}: ${cause}` : cause || error;
-  write(reason, text.length > CAUSE_SHOWN_CHARS ? `${text.slice(0, CAUSE_SHOWN_CHARS)}…` : text);
-  reason.title = text.slice(0, CAUSE_TITLE_CHARS);
+/** Writes a reason `{error, cause}`, shortened, or hides its element where there is none. */
+export function writeReason(element, reason, mostChars = CAUSE_SHOWN_CHARS) {
+  element.hidden = !reason;
+  const text = reasonText(reason);
+  write(element, text.length > mostChars ? `${text.slice(0, mostChars)}…` : text);
+  element.title = text.slice(0, CAUSE_TITLE_CHARS);
 }
 
 function writeTrail(trail, steps) {
-  const beads = steps.map(({ seq, status, time }) => {
+  const beads = steps.map(({ seq, status, time, isHole }) => {
     const bead = document.createElement("li");
-    bead.dataset.tone = time ? signOf(status).tone : "hole";
-    bead.title = time
-      ? `${wordOf(status)} ${timeOfDay(time, Date.now())}`
-      : `step ${seq}: ${status}`;
+    bead.dataset.tone = isHole ? "hole" : signOf(status).tone;
+    bead.title = isHole ? `step ${seq}: not heard` : `${wordOf(status)} ${timeOfDay(time, Date.now())}`;
     return bead;
   });
   trail.replaceChildren(...beads);
-  trail.hidden = steps.length < 2;
-  const heard = steps.filter((step) => step.time).map((step) => wordOf(step.status));
+  const heard = steps.filter((step) => !step.isHole).map((step) => wordOf(step.status));
   trail.setAttribute("aria-label", `Steps heard: ${heard.join(", ")}`);
 }

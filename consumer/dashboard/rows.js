@@ -43,6 +43,7 @@ export class Rows {
 
   #make(key) {
     const row = copyOf(this.#template);
+    row.element.dataset.key = key;
     this.#rows.set(key, row);
     return row;
   }

@@ -14,7 +14,7 @@ import { Credential } from "./token.js";
  * - `status(event, late)`: a late one changes nothing;
  * - `gap()`: some events were missed for good, a snapshot follows; `skipped(count)`: likewise,
  *   but the newest of every key is here;
- * - `lag(ms)`: the server's word on it; `refused(code, message)`: an `error` frame.
+ * - `heard()`: a heartbeat came, and the server has its log; `lag(ms)`: its word on that; `refused(code, message)`: an `error` frame.
  */
 export class Stream {
   #owner;
@@ -42,6 +42,11 @@ export class Stream {
     this.#credential.take(token);
     if (this.#stream.isOpen && this.#watched === this.#wanted()) this.#stream.renew();
     else this.#stream.reopen();
+  }
+
+  /** What another connection of this page shows to be let in; null where nothing is asked for. */
+  get token() {
+    return this.#credential.token;
   }
 
   #wanted() {
@@ -98,6 +103,7 @@ export class Stream {
         this.#owner.skipped(item.count);
         break;
       case "heartbeat":
+        if (item.awayMs === 0) this.#owner.heard();
         if (item.lagMs !== null) this.#owner.lag(item.lagMs);
         break;
       case "error":

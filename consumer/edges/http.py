@@ -1,9 +1,11 @@
 """What the consumer's port answers besides WebSockets: dashboard, health, readiness. GET only."""
 
 import mimetypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from email.utils import formatdate
 from http import HTTPStatus
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -28,11 +30,10 @@ class Site:
         self._has_started = False
         config = msgspec.json.encode({"rest_url": rest_url, "version": __version__})
         self._pages: dict[str, tuple[str, bytes]] = {"/config.json": (_JSON, config)}
-        for file in files("consumer.dashboard").iterdir():
+        for path, file in _files(files("consumer.dashboard"), "/dashboard"):
             kind = mimetypes.guess_type(file.name)[0]
-            if kind is not None and file.is_file():
-                page = (f"{kind}; charset=utf-8", file.read_bytes())
-                self._pages[f"/dashboard/{file.name}"] = page
+            if kind is not None:
+                self._pages[path] = (f"{kind}; charset=utf-8", file.read_bytes())
         for path, name in _ROUTES.items():
             if page_of := self._pages.get(f"/dashboard/{name}"):
                 self._pages[path] = page_of
@@ -79,12 +80,22 @@ class Site:
                 "Content-Length": str(len(body)),
                 "Connection": "close",
                 "Cache-Control": "no-store",
+                "Date": formatdate(usegmt=True),  # by it the page knows how wrong its clock is
                 "Content-Security-Policy": self._policy,
                 "Referrer-Policy": "no-referrer",
                 "X-Content-Type-Options": "nosniff",
             }
         )
         return Response(status.value, status.phrase, headers, body)
+
+
+def _files(folder: Traversable, path: str) -> Iterator[tuple[str, Traversable]]:
+    """All files below, with the path each is served at."""
+    for each in folder.iterdir():
+        if each.is_dir():
+            yield from _files(each, f"{path}/{each.name}")
+        else:
+            yield f"{path}/{each.name}", each
 
 
 def _content_security_policy(rest_url: str | None) -> str:

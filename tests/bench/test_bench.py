@@ -13,7 +13,7 @@ DELIVERING = ("saturated", "steady", "trickle", "topics-1000", "topics-100000")
 FLEETS = ("fleet", "replicas")
 RECEIVING = ("queue", "queue-tls", "queue-delayed")
 SHOWING = ("screen", "screen-clients", "screen-instances")
-OTHERS = ("idle", "crowd", "start", "paint", "keys", "followers", "storm")
+OTHERS = ("idle", "crowd", "start", "paint", "frames", "keys", "followers", "storm")
 
 
 @pytest.mark.parametrize("name", [*DELIVERING, *FLEETS, *RECEIVING, *SHOWING, *OTHERS])

@@ -5,9 +5,12 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from tempfile import TemporaryDirectory
+from typing import Final
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, Page, ViewportSize, async_playwright
 
 from tests.browser.stage import Stage
 
@@ -20,6 +23,7 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
+DESK: Final = ViewportSize(width=1280, height=860)
 HOMES = ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")  # where Chromium would leave files
 
 
@@ -44,13 +48,26 @@ async def open_browser() -> AsyncIterator[Browser]:
                 await browser.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
+    """One for all tests."""
     async with open_browser() as browser:
         yield browser
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def window(browser: Browser) -> AsyncIterator[BrowserContext]:
+    """A context for all pages: each server has a port, so an origin, of its own. A page that stays
+    keeps their process alive, which would cost as much as the page itself.
+    """
+    context = await browser.new_context(viewport=DESK)
+    async with Stage() as stage:
+        await (await context.new_page()).goto(f"{stage.page_url}/config.json")
+        yield context
+    await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
 async def scenario() -> AsyncIterator[Stage]:
     """A page server whose WebSocket says what the test tells it to."""
     async with Stage() as stage:
@@ -63,14 +80,41 @@ def complaints() -> list[str]:
     return []
 
 
-@pytest.fixture
-async def page(browser: Browser, complaints: list[str]) -> AsyncIterator[Page]:
-    """An empty page; the test fails if anything on it complains."""
-    page = await browser.new_page()
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(
+    window: BrowserContext, complaints: list[str], scenario: Stage
+) -> AsyncIterator[Page]:
+    """An empty page; the test fails if anything on it complains, or asks for another site. It is
+    closed before its server, whose end it would complain of.
+    """
+    page = await window.new_page()
+    listen(page, complaints)
+    yield page
+    await page.close()
+    assert complaints == []
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def lone_page(browser: Browser, complaints: list[str]) -> AsyncIterator[Page]:
+    """Likewise in a context of its own, for what would change the others: its clock, say."""
+    context = await browser.new_context(viewport=DESK)
+    page = await context.new_page()
+    listen(page, complaints)
+    yield page
+    await context.close()
+    assert complaints == []
+
+
+def listen(page: Page, complaints: list[str]) -> None:
+    """To everything that a page does not say to a person."""
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on(
         "console",
         lambda message: complaints.append(message.text) if message.type == "error" else None,
     )
-    yield page
-    assert complaints == []
+    page.on("request", lambda request: complaints.extend(_foreign(request.url)))
+
+
+def _foreign(url: str) -> list[str]:
+    here = urlsplit(url).hostname in {"127.0.0.1", None} or url.startswith(("data:", "blob:"))
+    return [] if here else [f"asked for {url}"]

@@ -6,6 +6,8 @@ the WebSocket to the test. It keeps no log and decides nothing.
 
 import asyncio
 import json
+import time
+from email.utils import formatdate
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -19,6 +21,7 @@ CONTENT_TYPES: Final = {
     ".html": "text/html",
     ".css": "text/css",
     ".js": "text/javascript",
+    ".json": "application/json",
     ".svg": "image/svg+xml",
 }
 
@@ -58,13 +61,19 @@ class Stage:
     def __init__(self, *, heartbeat_s: float = 20, with_rest: bool = True) -> None:
         self.heartbeat_s = heartbeat_s
         self.orders: list[Any] = []
-        """Bodies that were posted to /express-instance, in order."""
+        """Bodies that were posted to the REST API, in order, each with its `route`."""
         self.answer: tuple[int, Any] = (200, {})
+        self.kept: list[dict[str, Any]] = []
+        """What the log keeps of single executions."""
+        self.readings: list[str] = []
+        """Patterns by which the page asked for it."""
+        self.clock_offset_s = 0.0
+        """How far the server's clock is ahead."""
         self.page_url = ""
         self.rest_url: str | None = None
         self._with_rest = with_rest
         self._viewers: asyncio.Queue[Viewer] = asyncio.Queue()
-        self._sockets: set[web.WebSocketResponse] = set()
+        self._requests: list[web.Request] = []
         self._runners: list[web.AppRunner] = []
 
     async def viewer(self) -> Viewer:
@@ -73,16 +82,30 @@ class Stage:
 
     async def __aenter__(self) -> Self:
         rest = web.Application()
-        rest.router.add_route("*", "/live/express-instance", self._order)
+        rest.router.add_route("*", "/live/{route}", self._order)
         if self._with_rest:
             self.rest_url = await self._serve(rest) + "/live"
+        self.page_url = await self._serve(self._page_server())
+        return self
+
+    def _page_server(self) -> web.Application:
         page = web.Application()
         page.router.add_get("/", self._index)
-        page.router.add_get("/dashboard/{name}", self._file)
+        page.router.add_get("/dashboard/{name:.+}", self._file)
         page.router.add_get("/config.json", self._config)
         page.router.add_get("/v1/status", self._stream)
-        self.page_url = await self._serve(page)
-        return self
+        return page
+
+    async def kill(self) -> None:
+        """Ends the page's server as a crash would: connections are cut, the port is closed."""
+        for request in self._requests:
+            if request.transport is not None:
+                request.transport.abort()
+        await self._runners.pop().cleanup()
+
+    async def revive(self) -> None:
+        """Another server takes the place of the one that was killed."""
+        await self._serve(self._page_server(), int(self.page_url.rpartition(":")[2]))
 
     async def __aexit__(
         self,
@@ -93,11 +116,11 @@ class Stage:
         for runner in reversed(self._runners):
             await runner.cleanup()
 
-    async def _serve(self, app: web.Application) -> str:
+    async def _serve(self, app: web.Application, port: int = 0) -> str:
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         self._runners.append(runner)
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, "127.0.0.1", port, reuse_address=True).start()
         return f"http://127.0.0.1:{runner.addresses[0][1]}"
 
     async def _index(self, _: web.Request) -> web.Response:
@@ -121,16 +144,36 @@ class Stage:
         )
 
     async def _config(self, _: web.Request) -> web.Response:
-        return web.json_response({"rest_url": self.rest_url, "version": "0.0.0"})
+        date = formatdate(time.time() + self.clock_offset_s, usegmt=True)
+        config = {"rest_url": self.rest_url, "version": "0.0.0"}
+        return web.json_response(config, headers={"Date": date})
 
     async def _stream(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(protocols=["statuswire.v1"])
         await socket.prepare(request)
+        self._requests.append(request)
         await socket.send_json({"op": "welcome", "protocol": 1, "heartbeat_s": self.heartbeat_s})
         async for message in socket:
-            if message.type == WSMsgType.TEXT:
-                self._viewers.put_nowait(Viewer(socket, request, json.loads(message.data)))
+            if message.type != WSMsgType.TEXT:
+                continue
+            viewer = Viewer(socket, request, json.loads(message.data))
+            watch = viewer.opening["watch"]
+            if watch[0].startswith("execution:"):
+                await self._read(viewer, watch[0])
+            else:
+                self._viewers.put_nowait(viewer)
         return socket
+
+    async def _read(self, viewer: Viewer, pattern: str) -> None:
+        """Answers who asks for one execution by what is kept of it."""
+        self.readings.append(pattern)
+        wanted = pattern.removeprefix("execution:")
+        found = [
+            event
+            for event in self.kept
+            if wanted in (event["execution"]["arn"], event["execution"]["name"])
+        ]
+        await viewer.snapshot(*found, cursor="e-1")
 
     async def _order(self, request: web.Request) -> web.Response:
         headers = {
@@ -139,7 +182,7 @@ class Stage:
         }
         if request.method == "OPTIONS":
             return web.Response(status=204, headers=headers)
-        self.orders.append(await request.json())
+        self.orders.append({**await request.json(), "route": request.match_info["route"]})
         status, body = self.answer
         return web.json_response(body, status=status, headers=headers)
 

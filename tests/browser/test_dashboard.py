@@ -1,36 +1,20 @@
 """The dashboard in a real Chromium, against a stage that plays the consumer's part."""
 
 import asyncio
-import re
-from typing import Any
 
-from playwright.async_api import Locator, Page, expect
+import pytest
+from playwright.async_api import Page, expect
 
-from tests.browser.stage import Stage, Viewer, execution_event, instance_event
+from tests.browser.acts import (
+    OTHER,
+    execution_row,
+    expect_connection,
+    instance_row,
+    watch,
+)
+from tests.browser.stage import Stage, execution_event, instance_event
 
-INSTANCE = "i-0abc12345678def90"
-OTHER = "i-0b1c2d3e4f5a6b7c8"
-
-
-async def watch(page: Page, stage: Stage, *known: dict[str, Any]) -> Viewer:
-    """Opens the dashboard and answers its subscription with what is known."""
-    await page.goto(stage.page_url)
-    viewer = await stage.viewer()
-    await viewer.snapshot(*known, cursor="e-1")
-    await expect_connection(page, "live")
-    return viewer
-
-
-async def expect_connection(page: Page, name: str) -> None:
-    await expect(page.locator("body")).to_have_attribute("data-connection", name)
-
-
-def instance_row(page: Page, instance_id: str = INSTANCE) -> Locator:
-    return page.locator(f'[data-instance="{instance_id}"]')
-
-
-def execution_row(page: Page, name: str = "nightly-7") -> Locator:
-    return page.locator(f'[data-execution$=":{name}"]')
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_subscribes_to_everything(page: Page, scenario: Stage) -> None:
@@ -244,88 +228,49 @@ async def test_missed_heartbeats_give_way_to_what_the_next_one_says(
     await expect_connection(page, "stale")
 
 
-async def test_markup_is_text(page: Page, scenario: Stage) -> None:
-    """Markup in a reason or a detail is shown as written and makes no element."""
-    markup = "<img src=x onerror=alert(1)>"
-    reason = {"error": markup, "cause": markup}
-    viewer = await watch(page, scenario, instance_event("stopped", reason=reason))
-    failed = execution_event("FAILED", name="evil", reason=reason, detail={"tag": markup})
-    await viewer.status(failed, cursor="e-2")
-    await expect(execution_row(page, "evil").locator(".reason")).to_contain_text(markup)
-    await expect(instance_row(page).locator(".reason")).to_contain_text(markup)
-    await expect(page.locator("#stream li")).to_contain_text(f"tag: {markup}")
-    await expect(page.locator("img")).to_have_count(0)
-
-
-async def test_start_asks_the_rest_api(page: Page, scenario: Stage) -> None:
-    """Start posts the instance, the action and a name of its own, and shows the answer."""
-    scenario.answer = (200, {"previous_state": "stopped", "state": "pending", "changed": True})
-    await watch(page, scenario, instance_event("stopped"))
-    await page.get_by_role("button", name=f"Start {INSTANCE}").click()
-    await expect(page.locator("#answer")).to_have_text(f"start {INSTANCE}: stopped → pending")
-    (body,) = scenario.orders
-    assert re.fullmatch(r"[A-Za-z0-9_-]{1,80}", body.pop("name"))
-    assert body == {"instance_id": INSTANCE, "action": "start"}
-
-
-async def test_refused_order_shows_its_message(
-    page: Page, scenario: Stage, complaints: list[str]
-) -> None:
-    """An order that the API refuses shows the API's own words."""
-    scenario.answer = (409, {"error": "InstanceStateConflict", "message": "It is stopping."})
-    await watch(page, scenario, instance_event("running"))
-    await page.get_by_role("button", name=f"Stop {INSTANCE}").click()
-    await expect(page.locator("#answer")).to_contain_text("InstanceStateConflict: It is stopping.")
-    assert all("409" in complaint for complaint in complaints)
-    complaints.clear()  # Chromium logs every answer of 400 and up
-
-
-async def test_orders_only_where_the_state_allows(page: Page, scenario: Stage) -> None:
-    """A stopped instance can start, a running one stop, a passing state neither."""
-    viewer = await watch(page, scenario, instance_event("stopped"))
-    start = page.get_by_role("button", name=f"Start {INSTANCE}")
-    stop = page.get_by_role("button", name=f"Stop {INSTANCE}")
-    await expect(start).to_be_enabled()
-    await expect(stop).to_be_disabled()
-    await viewer.status(instance_event("pending"), cursor="e-2")
-    await expect(start).to_be_disabled()
-    await expect(stop).to_be_disabled()
-    await viewer.status(instance_event("running"), cursor="e-3")
-    await expect(start).to_be_disabled()
-    await expect(stop).to_be_enabled()
-
-
-async def test_no_orders_without_a_rest_api(page: Page) -> None:
-    """A page that knows no REST address only watches."""
-    async with Stage(with_rest=False) as stage:
-        await watch(page, stage, instance_event("stopped"))
-        await expect(instance_row(page)).to_be_visible()
-        await expect(page.get_by_role("button", name=f"Start {INSTANCE}")).to_have_count(0)
-
-
-async def test_lists_are_bounded(page: Page, scenario: Stage) -> None:
-    """However much is known and heard, the page stays light and keeps the newest."""
+async def test_long_lists_stay_light(page: Page, scenario: Stage) -> None:
+    """Of a long list only the rows in sight are in the page, and the stream keeps the newest."""
     known = [
         execution_event("SUCCEEDED", name=f"run-{n}", time=f"2026-01-02T03:04:05.{n:03d}Z")
-        for n in range(250)
+        for n in range(900)
     ]
     viewer = await watch(page, scenario, *known)
-    rows = page.locator("[data-execution]")
-    await expect(rows).to_have_count(200)
-    await expect(rows.first).to_contain_text("run-249")
+    rows = page.locator("#executions tbody tr")
+    await expect(rows.first).to_contain_text("run-899")
+    assert await rows.count() < 60
+    await expect(page.locator("#executions")).to_have_attribute("aria-rowcount", "901")
+    await page.locator("#executions-scroller").evaluate("each => each.scrollTo(0, 1e6)")
+    await expect(execution_row(page, "run-0")).to_be_visible()
+    await expect(execution_row(page, "run-0")).to_have_attribute("aria-rowindex", "901")
     for n in range(130):
         await viewer.status(instance_event("running"), cursor=f"e-{n + 2}")
     await viewer.status(instance_event("stopping"), cursor="e-200")
     await expect(page.locator("#stream li").first).to_contain_text("stopping")
-    await expect(page.locator("#stream li")).to_have_count(100)
+    await expect(page.locator("#stream li").first).to_have_attribute("aria-setsize", "131")
+    assert await page.locator("#stream li").count() < 60
 
 
-async def test_held_stream_stands_still(page: Page, scenario: Stage) -> None:
-    """A held stream shows nothing new until it goes on, while the lists follow."""
+async def test_paused_stream_stands_still(page: Page, scenario: Stage) -> None:
+    """A paused stream shows nothing new until it goes on, while the lists follow."""
     viewer = await watch(page, scenario)
-    await page.get_by_role("button", name="Hold").click()
+    await page.get_by_role("button", name="Pause").click()
     await viewer.status(instance_event("running"), cursor="e-2")
     await expect(instance_row(page)).to_have_attribute("data-status", "running")
     await expect(page.locator("#stream li")).to_have_count(0)
-    await page.get_by_role("button", name="Go on (1)").click()
+    await page.get_by_role("button", name="Go on · 1 new").click()
     await expect(page.locator("#stream li")).to_have_count(1)
+
+
+async def test_who_scrolls_back_is_not_disturbed(page: Page, scenario: Stage) -> None:
+    """What is read stays where it is, until the top is asked for."""
+    viewer = await watch(page, scenario)
+    for n in range(60):
+        await viewer.status(execution_event("CHECKING", name=f"run-{n}"), cursor=f"e-{n + 2}")
+    await expect(page.locator("#stream li").first).to_contain_text("run-59")
+    await page.locator("#stream").evaluate("stream => stream.scrollTo(0, 600)")
+    pause = page.locator("#pause")
+    await expect(pause).to_have_text("Go on · 0 new")
+    await viewer.status(execution_event("CHECKING", name="newest"), cursor="e-100")
+    await expect(pause).to_have_text("Go on · 1 new")
+    await pause.click()
+    await expect(page.locator("#stream li").first).to_contain_text("newest")

@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Locator, Page, expect
 
 from consumer.core.grant import Grant
 from consumer.edges.tokens import KeysUnavailable, TokenRefused, Verifier
 from consumer.edges.websocket import Connection
+from tests.browser.acts import expect_connection
 from tests.browser.stage import WITHIN_S, Stage
-from tests.browser.test_dashboard import expect_connection
 from tests.core import examples
 from tests.edges.conftest import Service, serving, until
 from tests.edges.issuers import segment
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 OLD: Final = "The token has expired; what you see may be old."
 LATER_S: Final = int(time.time()) + 3_600
@@ -56,12 +59,13 @@ def tokens() -> Tokens:
     return Tokens()
 
 
-@pytest.fixture
-async def guarded(tmp_path: Path, tokens: Tokens) -> AsyncIterator[Service]:
-    """A server that asks for tokens."""
+@pytest_asyncio.fixture(loop_scope="session")
+async def guarded(tmp_path: Path, tokens: Tokens, page: Page) -> AsyncIterator[Service]:
+    """A server that asks for tokens; the page is closed before it ends."""
     async with serving(tmp_path, verifier=cast(Verifier, tokens)) as service:
         service.server.heartbeat_s = WITHIN_S  # no test waits for one
         yield service
+        await page.close()
 
 
 async def open_page(page: Page, service: Service) -> Locator:
@@ -302,19 +306,20 @@ async def test_comes_back_where_it_was_too_much(page: Page, scenario: Stage, cod
     await scenario.viewer()
 
 
-async def test_tells_when_the_token_ends(page: Page, guarded: Service, tokens: Tokens) -> None:
+async def test_tells_when_the_token_ends(lone_page: Page, guarded: Service, tokens: Tokens) -> None:
     """From its own claim; two minutes before, it warns."""
     guarded.server.heartbeat_s = 1_000_000  # the page's clock runs ahead, and would miss them
-    await page.clock.install(time=time.time())
-    await enter(page, guarded, tokens.make("*"))
-    bar = page.locator("#token")
+    await lone_page.clock.install(time=time.time())
+    await enter(lone_page, guarded, tokens.make("*"))
+    bar = lone_page.locator("#token")
     ends = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(LATER_S))
-    await expect(page.locator("#token-ends")).to_have_attribute("datetime", ends)
-    await page.clock.fast_forward(int(LATER_S - time.time() - 180) * 1_000)
+    await expect(lone_page.locator("#token-ends")).to_have_attribute("datetime", ends)
+    await lone_page.clock.fast_forward(int(LATER_S - time.time() - 180) * 1_000)
     await expect(bar).to_have_attribute("data-ending", "false")
     await expect(bar.get_by_role("status")).to_be_empty()
-    await page.clock.fast_forward(90_000)
+    await lone_page.clock.fast_forward(90_000)
     await expect(bar.get_by_role("status")).to_contain_text("ends in less than 2 minutes")
+    await lone_page.close()
 
 
 async def test_the_form_can_wait(page: Page, guarded: Service) -> None:

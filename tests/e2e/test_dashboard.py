@@ -30,9 +30,16 @@ async def test_a_person_stops_an_instance_and_watches_it_stop(product: Product) 
         await expect(row).to_have_attribute("data-status", known, timeout=10_000)
 
         await row.get_by_role("button", name="Stop").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Stop").click()
         await expect(row).to_have_attribute("data-status", "stopped", timeout=15_000)
         await expect(
             page.locator('[data-execution][data-status="SUCCEEDED"]').first
         ).to_be_visible()
         await expect(page.locator("#answer")).not_to_be_empty()
+        # Its run is followed: every step that the log keeps, and its way through the graph.
+        steps = page.locator('.timeline li[data-kind="step"]')
+        await expect(steps.last).to_have_attribute("data-status", "SUCCEEDED")
+        await expect(page.locator('.timeline [data-kind="hole"]')).to_have_count(0)
+        end = page.locator('#graph-nodes [data-state="PublishSucceeded"]')
+        await expect(end).to_have_attribute("data-at", "done")
         assert complaints == []

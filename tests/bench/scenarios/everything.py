@@ -6,6 +6,7 @@ from tests.bench.scenario import Scenario
 from tests.bench.scenarios.crowd import CROWD
 from tests.bench.scenarios.fleet import FLEET
 from tests.bench.scenarios.followers import FOLLOWING
+from tests.bench.scenarios.frames import FRAMES
 from tests.bench.scenarios.idle import IDLE
 from tests.bench.scenarios.keys import LOG
 from tests.bench.scenarios.paint import PAINT
@@ -22,5 +23,5 @@ from tests.bench.scenarios.trickle import TRICKLE
 SCENARIOS: Final[tuple[Scenario, ...]] = (
     *(*SATURATED, STEADY, TRICKLE, *TOPICS, IDLE, CROWD),
     *(*FLEET, REPLICAS, FOLLOWING, STORM),
-    *(QUEUE, QUEUE_TLS, QUEUE_DELAYED, *SCREEN, START, PAINT, LOG),
+    *(QUEUE, QUEUE_TLS, QUEUE_DELAYED, *SCREEN, START, PAINT, FRAMES, LOG),
 )
