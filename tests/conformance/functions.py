@@ -17,6 +17,7 @@ import boto3  # type: ignore[import-untyped]  # it has no types of its own
 
 from infra.local.websocket_gateway import Answer, Event, FunctionFailed, Routes, WebSocketGateway
 from lambdas.stream import composition
+from lambdas.stream.keys import Verifier
 from lambdas.stream.motion import LACKS
 from lambdas.stream.posts import Posts
 from lambdas.ws_connect import app as ws_connect
@@ -70,12 +71,9 @@ class Functions:
 
     def __init__(self) -> None:
         self.gateway = WebSocketGateway(self.call)
+        self.url = ""
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[Answer]] = set()
-
-    @property
-    def url(self) -> str:
-        return self.gateway.url
 
     async def call(self, function: str, event: Event) -> Answer:
         try:
@@ -127,7 +125,7 @@ async def serving(folder: Path) -> AsyncIterator[Functions]:
     async with AsyncExitStack() as closing:
         await functions.gateway.start()
         closing.push_async_callback(functions.close)
-        verifier = ws_connect.Verifier(Secrets(), "signing-key", websocket.AUDIENCE)
+        verifier = Verifier(Secrets(), "signing-key", websocket.AUDIENCE)
         client = boto3.client(
             "apigatewaymanagementapi",
             endpoint_url=f"{functions.gateway.endpoint}/{ROUTES.stage}",
@@ -150,6 +148,7 @@ async def serving(folder: Path) -> AsyncIterator[Functions]:
         websocket.forget()
         closing.callback(websocket.forget)
         functions.gateway.serve(ROUTES)
+        functions.url = functions.gateway.url
         yield functions
 
 

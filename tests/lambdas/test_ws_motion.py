@@ -270,7 +270,7 @@ def test_a_call_that_is_made_twice_counts_once(stand: Stand) -> None:
         update(id_, change)
         return update(id_, change)
 
-    stand.connections._update = twice  # type: ignore[method-assign] # as botocore would
+    stand.connections._update = twice  # type: ignore[assignment,method-assign] # a retry
     stand.told("c")
     stand.ask("c", op="ping", id="1")
     assert stand.told("c") == [{"op": "pong", "id": "1"}]
