@@ -20,7 +20,9 @@ import { Ticker } from "./ticker.js";
 import { Workflows } from "./workflows.js";
 
 const CLOCK_EVERY_MS = 1_000;
-const DRAW_EVERY_MS = 120; // as often as an eye follows; between two, events are only counted
+const DRAW_EVERY_MS = 100; // as often as an eye follows; between two, events are only counted
+const DRAW_BUSY_MS = 250; // where more comes at once than can be read
+const BUSY_FROM = 10; // events at once
 const FLASHED_MOST = 5; // more changes than that at once, and to see each flash is no help
 const TOLD = "time[data-told][datetime]";
 
@@ -49,6 +51,7 @@ let config = { rest_url: null };
 let drawnAtMs = 0;
 let isDrawing = false;
 let isDue = false;
+let pauseMs = DRAW_EVERY_MS; // until the next drawing
 let heard = 0; // events since then
 let opener = null; // what has the focus again when the inspector closes
 
@@ -134,7 +137,7 @@ function drawSoon() {
   isDue = true;
   if (isDrawing) return;
   isDrawing = true;
-  const waitMs = drawnAtMs + DRAW_EVERY_MS - performance.now();
+  const waitMs = drawnAtMs + pauseMs - performance.now();
   setTimeout(() => requestAnimationFrame(() => drawFrom(0)), Math.max(0, waitMs));
 }
 
@@ -142,6 +145,7 @@ function drawFrom(part) {
   if (part === 0) {
     isDue = false; // until something comes that the first parts have missed
     drawnAtMs = performance.now();
+    pauseMs = heard < BUSY_FROM ? DRAW_EVERY_MS : DRAW_BUSY_MS;
     setFlashing(heard <= FLASHED_MOST);
     heard = 0;
   }

@@ -86,8 +86,13 @@ export class Ticker {
     const last = Math.min(total, first + Math.ceil(this.#viewPx / this.#rowPx) + 2 * OVERSCAN);
     while (this.#slots.length > last - first) this.#slots.pop().element.remove();
     for (let at = first; at < last; at++) this.#fill(at - first, at);
-    this.#list.style.setProperty("--above", `${first * this.#rowPx}px`);
-    this.#list.style.setProperty("--below", `${(total - last) * this.#rowPx}px`);
+    this.#leave("--above", first * this.#rowPx);
+    this.#leave("--below", (total - last) * this.#rowPx);
+  }
+
+  #leave(where, px) {
+    const value = `${px}px`;
+    if (this.#list.style.getPropertyValue(where) !== value) this.#list.style.setProperty(where, value);
   }
 
   #fill(slotAt, at) {

@@ -42,7 +42,7 @@ async def test_axe_finds_nothing(page: Page, scenario: Stage, query: str) -> Non
     await page.emulate_media(reduced_motion="reduce")
     await a_day(page, scenario, query)
     for scheme in ("light", "dark"):
-        await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        await page.emulate_media(color_scheme=scheme)
         assert await violations(page) == []
 
 
