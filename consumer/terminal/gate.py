@@ -55,7 +55,10 @@ class Gate:
         if headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
             return "another page asks"
         if not self._has_session(headers.get("Cookie", "")):
-            return "no session: run `statuswire dashboard` again, and open what it opens"
+            return (
+                "no session: run `statuswire dashboard` again, and open what it opens;"
+                " from a shell, `statuswire start` and `statuswire watch` do the same"
+            )
         return None
 
     def _has_session(self, cookies: str) -> bool:

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 from playwright.async_api import expect
 
 from consumer.core import events
+from tests.browser.acts import confirm
 from tests.browser.conftest import open_browser
 from tests.edges.conftest import Service
 from tests.terminal.commands import command
@@ -40,13 +41,20 @@ async def test_a_person_starts_an_instance_with_credentials_of_her_own(
             page = await browser.new_page()
             complaints: list[str] = []
             page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.on(
+                "console",
+                lambda told: complaints.append(told.text) if told.type == "error" else None,
+            )
             await page.goto(told[0])
             await expect(page.locator("body")).to_have_attribute("data-connection", "live")
             row = page.locator(f'[data-instance="{INSTANCE}"]')
             await expect(row).to_have_attribute("data-status", "stopped")
-            await row.get_by_role("button", name="Start").click()
+            form = await confirm(page, "Start")
+            await form.get_by_role("button", name="Start").click()
             await expect(page.locator("#answer")).to_contain_text("pending")
             assert json.loads(api.asked[0][2])["instance_id"] == INSTANCE
+
+            assert complaints == []
 
             stranger = await (await browser.new_context()).new_page()
             answer = await stranger.goto(page.url)
@@ -59,4 +67,3 @@ async def test_a_person_starts_an_instance_with_credentials_of_her_own(
             serving.process.terminate()
             assert (await serving.end())[0] == 143
             await expect(page.locator("body")).not_to_have_attribute("data-connection", "live")
-        assert complaints == []
