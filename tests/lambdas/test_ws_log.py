@@ -99,6 +99,19 @@ def test_an_event_that_was_overtaken_is_late(stand: Stand) -> None:
     assert newest.event.status == "STARTING"
 
 
+def test_a_confirmation_overwrites_nothing_newer(stand: Stand) -> None:
+    """It appends nothing, so its key alone can tell that it was judged by what stands no more."""
+    stand.log.append([examples.step(1, "SUCCEEDED")])
+    told = examples.decode(examples.execution_change(status="SUCCEEDED", stopDate=1767225609000))
+    again = examples.step_body(id="again", status="STARTING", time="2026-01-01T00:01:00.000Z")
+    again["execution"]["redrive"] = 1
+    client = Meddling(stand.client, lambda: stand.log.append([examples.decode(again)]))
+    stand.open_log(client).append([told])
+    assert client.writes == 2
+    (newest,) = stand.log.newest(stand.log.head().epoch)
+    assert newest.event.status == "STARTING"
+
+
 def test_the_first_of_two_that_begin_a_log_gives_it_its_epoch(stand: Stand) -> None:
     """Whoever comes second goes on in that one."""
     one, other = stand.open_log(), stand.open_log()

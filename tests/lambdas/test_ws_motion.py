@@ -1,5 +1,6 @@
 """Taking turns at a connection: nothing is lost, or told out of order, whoever tells it."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -86,6 +87,23 @@ def test_an_event_during_a_snapshot_is_told_after_it(stand: Stand) -> None:
     once(stand, "snapshot", lambda: stand.arrive(TWO))
     stand.ask("c", op="subscribe", watch=["*"])
     assert ops(stand, "c") == ["snapshot", "status"]
+
+
+def test_a_snapshot_waits_for_what_is_watched_already(stand: Stand) -> None:
+    """Its cursor would promise what nobody has told: what was taken while it was made."""
+    stand.connect("c", watch=["machine:standard"])
+    stand.told("c")
+    note = stand.connections.note
+
+    def take_one(id_: str, patterns: Iterable[str]) -> None:
+        note(id_, patterns)
+        stand.log.append([ONE])
+
+    stand.connections.note = take_one  # type: ignore[method-assign] # just before it is made
+    stand.ask("c", op="subscribe", watch=["machine:express"])
+    told = stand.told("c")
+    assert [each["op"] for each in told] == ["status", "snapshot"]
+    assert told[0]["cursor"] == told[1]["cursor"]
 
 
 def test_two_functions_tell_in_the_order_of_the_log(stand: Stand) -> None:
