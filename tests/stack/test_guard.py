@@ -7,10 +7,7 @@ import pytest
 
 from tests.stack.deployed import CONSUMER, SMALL, Deployed, deploy
 from tests.stack.guard import Finding, exceptions, findings
-from tests.template.conftest import ROOT, load
 from tests.template.synthesis import deploy as deploy_workflows
-from tests.template.synthesis import synthesize
-from tests.template.test_websocket_api import GIVEN
 
 
 @pytest.fixture(params=[CONSUMER, SMALL], ids=lambda path: path.stem)
@@ -44,19 +41,6 @@ def test_the_workflows_controls_are_kept_or_explained(
     )
     explained = template["Metadata"]["Guard"]
     assert {each.rule for each in findings(workflows.resources, tmp_path)} == explained.keys()
-    assert all(len(reason) > 30 for reason in explained.values())
-
-
-def test_the_controls_without_a_daemon_are_kept_or_explained(tmp_path: Path) -> None:
-    """Of infra/websocket-api.yaml, at its head likewise."""
-    template = load(ROOT / "infra/websocket-api.yaml")
-    stack = deploy_workflows(
-        synthesize(template, {}),
-        **GIVEN,
-        AlarmTopicArn="arn:aws:sns:eu-central-1:123456789012:alarms",
-    )
-    explained = template["Metadata"]["Guard"]
-    assert {each.rule for each in findings(stack.resources, tmp_path)} == explained.keys()
     assert all(len(reason) > 30 for reason in explained.values())
 
 

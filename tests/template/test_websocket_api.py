@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from cfnlint.api import lint  # type: ignore[import-untyped]  # it has no types 
 
 from lambdas.stream.composition import Environment
 from lambdas.stream.motion import LACKS
+from tests.stack.guard import findings
 from tests.template.conftest import ROOT, load
 from tests.template.synthesis import ACCOUNT, REGION, Deployed, as_list, deploy, synthesize
 
@@ -331,6 +333,17 @@ def test_what_is_lacking_is_explained() -> None:
     guide = (ROOT / "docs/without-a-daemon.md").read_text()
     table = guide.partition("## What it lacks\n")[2].partition("\n## ")[0]
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(LACKS)
+
+
+def test_every_control_of_aws_is_kept_or_explained(
+    synthesized: dict[str, Any], tmp_path: Path
+) -> None:
+    """At the template's head, since what SAM makes has no place for reasons of its own."""
+    topic = "arn:aws:sns:eu-central-1:123456789012:alarms"
+    stack = deploy(synthesized, **GIVEN, AlarmTopicArn=topic)
+    explained = load(ROOT / "infra/websocket-api.yaml")["Metadata"]["Guard"]
+    assert {each.rule for each in findings(stack.resources, tmp_path)} == explained.keys()
+    assert all(len(reason) > 30 for reason in explained.values())
 
 
 def test_every_asterisk_is_explained() -> None:
