@@ -60,6 +60,20 @@ def dismiss(connections: Connections, posts: Posts, id_: str, unwelcome: Unwelco
     posts.close(id_)
 
 
+def told_of(seen: Connection) -> set[str]:
+    """Every pattern that a connection is told of, or will be by requests that wait.
+
+    Those that have been answered wait too, until whoever serves them gives the lease back.
+    """
+    wanted = set(seen.watch)
+    for request in seen.requests:
+        with suppress(Unreadable, BadRequest):
+            asked = messages.decode(request.text.encode(), LIMITS)
+            if isinstance(asked, Subscribe):
+                wanted.update(asked.watch)
+    return wanted
+
+
 class Motion:
     """For all connections."""
 

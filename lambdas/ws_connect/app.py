@@ -27,7 +27,7 @@ from consumer.edges.signed import TokenRefused
 from lambdas.stream import composition
 from lambdas.stream.connections import Connections, Gone, Request, TableUnavailable
 from lambdas.stream.keys import KeysUnavailable, Verifier
-from lambdas.stream.motion import LIMITS, Unwelcome, dismiss
+from lambdas.stream.motion import LIMITS, Unwelcome, dismiss, told_of
 from lambdas.stream.posts import PostFailed
 
 SUBPROTOCOLS = "Sec-WebSocket-Protocol"
@@ -159,7 +159,7 @@ def _renewed(connections: Connections, id_: str, text: str) -> bytes:
         logger.warning("cannot verify", extra={"reason": repr(error)})
         message = "tokens cannot be verified now; try again"
         raise Unwelcome(CloseCode.OVER_CAPACITY, message) from error
-    if grant.refused(connections.look(id_).watch):
+    if grant.refused(told_of(connections.look(id_))):
         message = "the new token does not cover what is watched"
         raise Unwelcome(CloseCode.FORBIDDEN, message)
     connections.renew(id_, grant)

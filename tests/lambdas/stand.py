@@ -49,10 +49,11 @@ class Sockets(Posts):
         self.before_post: Callable[[str, dict[str, Any]], None] = lambda id_, message: None
 
     def post(self, id_: str, message: bytes) -> None:
+        told = json.loads(message)
+        if id_ in self.sent:
+            self.before_post(id_, told)
         if id_ not in self.sent:
             raise Gone
-        told = json.loads(message)
-        self.before_post(id_, told)
         self.largest = max(self.largest, len(message))
         self.sent[id_].append(told)
 

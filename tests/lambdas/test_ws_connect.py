@@ -189,6 +189,21 @@ def test_a_token_that_is_refused_ends_the_connection(
     assert (answer["code"], answer["close"], door.stand.rows()) == ("closing", close, [])
 
 
+def test_a_token_must_cover_what_has_just_been_answered(door: Door) -> None:
+    """The client knows its snapshot before the function that sent it has written that down."""
+    door.stand.connect("c", FOR_EVER)
+    answers = []
+
+    def renew(id_: str, message: dict[str, Any]) -> None:
+        if message["op"] == "snapshot":
+            narrower = door.token(watch=["machine:express"])
+            answers.extend(door.renew({"op": "token", "token": narrower}))
+
+    door.stand.sockets.before_post = renew
+    door.stand.ask("c", op="subscribe", watch=["*"])
+    assert [(each["code"], each["close"]) for each in answers] == [("closing", 4403)]
+
+
 def test_a_token_that_is_none_is_answered(door: Door) -> None:
     """The connection stays."""
     door.stand.connect("c")
