@@ -50,14 +50,18 @@ async def test_counts_what_was_missed(page: Page, scenario: Stage) -> None:
     await expect(page.locator("#missed")).to_have_text("1 gap, 12 skipped")
 
 
-@pytest.mark.parametrize(("offset_s", "told"), [(-300, "ahead"), (300, "behind")])
-async def test_tells_of_a_wrong_clock(
-    page: Page, scenario: Stage, offset_s: int, told: str
-) -> None:
+async def test_tells_of_a_clock_that_is_ahead(page: Page, scenario: Stage) -> None:
     """Times go by the server's clock, and the difference is shown."""
-    scenario.clock_offset_s = offset_s
+    scenario.clock_offset_s = -300
     await watch(page, scenario, instance_event("running"))
-    await expect(page.locator("#skew")).to_have_text(f"5 min 0 s {told}")
+    await expect(page.locator("#skew")).to_have_text("5 min 0 s ahead")
+
+
+async def test_tells_of_a_clock_that_is_behind(page: Page, scenario: Stage) -> None:
+    """Likewise; nothing then seems to happen in the future."""
+    scenario.clock_offset_s = 300
+    await watch(page, scenario, instance_event("running"))
+    await expect(page.locator("#skew")).to_have_text("5 min 0 s behind")
 
 
 async def test_a_right_clock_is_not_worth_a_word(page: Page, scenario: Stage) -> None:

@@ -274,3 +274,37 @@ async def test_who_scrolls_back_is_not_disturbed(page: Page, scenario: Stage) ->
     await expect(pause).to_have_text("Go on · 1 new")
     await pause.click()
     await expect(page.locator("#stream li").first).to_contain_text("newest")
+
+
+# Frames come when the test says so.
+BY_HAND = """
+    window.frames_ = [];
+    window.requestAnimationFrame = draw => frames_.push(draw);
+    window.cancelAnimationFrame = () => {};
+    window.frame = () => frames_.shift()?.(performance.now());
+"""
+
+
+async def test_what_comes_while_it_draws_is_drawn_after(page: Page, scenario: Stage) -> None:
+    """The page is drawn in parts; what one has missed is not left at that."""
+    await page.add_init_script(BY_HAND)
+    viewer = await watch(page, scenario, instance_event("running"))
+    row = instance_row(page)
+    while not await row.count():
+        await page.evaluate("frame()")
+    while await page.evaluate("frames_.length"):
+        await page.evaluate("frame()")
+    heard = page.locator("#lag")
+    before = await heard.inner_text()
+    await viewer.status(execution_event("CHECKING"), cursor="e-2")
+    await expect(heard).not_to_have_text(before)
+    await page.wait_for_function("() => frames_.length", polling=20)
+    await page.evaluate("frame(), frame()")  # the instances are drawn, other lists are not yet
+    stopped = instance_event("stopped", time="2030-01-02T03:04:05.000Z")
+    await viewer.status(stopped, cursor="e-3")
+    await expect(heard).to_have_text("0 ms")  # from years ahead
+    await expect(row).to_have_attribute("data-status", "running")
+    await page.evaluate("frame(), frame()")
+    await page.wait_for_function("() => frames_.length", polling=20)
+    await page.evaluate("frame(), frame()")
+    await expect(row).to_have_attribute("data-status", "stopped")
