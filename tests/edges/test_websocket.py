@@ -15,7 +15,7 @@ from websockets.typing import Origin
 from consumer.core.limits import Limits
 from consumer.edges import websocket
 from tests.core import examples
-from tests.edges.conftest import Service, read, until, until
+from tests.edges.conftest import Service, read, until
 
 
 async def _next(client: Any, op: str) -> Any:
