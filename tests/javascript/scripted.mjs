@@ -38,24 +38,27 @@ async function live(lacks) {
   socket.say({ op: "welcome", protocol: 1, heartbeat_s: 20, lacks });
   socket.say({ op: "snapshot", cursor: "e-0", events: [], more: false });
   await first;
-  return { items, socket };
+  return { items, socket, stream };
 }
 
 const scenarios = {
   /** A reader that falls behind, of a server that tells an event again. */
   async behind() {
-    const { items, socket } = await live(["strictly_once"]);
+    const { items, socket, stream } = await live(["strictly_once"]);
     socket.status(1);
     socket.status(2, "event-1");
     let last = 2;
     while (!socket.isClosed) socket.status(++last);
     const told = [];
+    let isAtLastRead = true;
     while (sockets.length === 1) {
       const { value } = await Promise.race([items.next(), untilDialled(2).then(() => ({}))]);
-      if (value?.type === "status") told.push(value.event.id);
+      if (value?.type !== "status") continue;
+      told.push(value.event.id);
+      isAtLastRead &&= stream.cursor === value.cursor;
     }
     const asked = sockets[1].sent[0];
-    return { length: told.length, distinct: new Set(told).size, told: told.at(-1), last, asked };
+    return { length: told.length, distinct: new Set(told).size, told: told.at(-1), last, asked, isAtLastRead };
   },
 
   /** A server that goes away, and says for how long. */

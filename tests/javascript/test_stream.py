@@ -268,6 +268,7 @@ async def test_a_reader_that_falls_behind_is_waited_for() -> None:
     came = await played("behind")
     assert came["told"] == f"event-{came['last']}"
     assert came["distinct"] == came["length"] < 10_000
+    assert came["isAtLastRead"], "whoever leaves half-way can go on from there"
     since = f"e-{came['last']}"
     assert came["asked"] == {"op": "subscribe", "id": "1", "watch": ["*"], "since": since}
 
