@@ -92,7 +92,7 @@ export interface Options {
 export class StatusStream implements AsyncIterable<Item> {
   /** `url`: where the consumer is, as `wss://host/v1/status`. Throws where it holds a token. */
   constructor(url: string | URL, options?: Options);
-  /** After which all that has been told came: `since` for whoever goes on later. */
+  /** The place after the item that was told last, or read: `since` for whoever goes on later. */
   readonly cursor: string | null;
   /** Whether the server has let us in. */
   readonly isOpen: boolean;

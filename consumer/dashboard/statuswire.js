@@ -165,6 +165,7 @@ export class StatusStream {
   #WebSocket;
   #tell;
   #account;
+  #cursor; // of what the owner was told: what is not read yet has others
   #socket = null;
   #held = null; // the token of this connection: shown in its handshake, or since then
   #endsAtMs = Number.NaN; // of that token
@@ -192,12 +193,13 @@ export class StatusStream {
     this.#watch = typeof watch === "function" ? watch : () => watch;
     this.#token = token;
     this.#WebSocket = options.WebSocket ?? globalThis.WebSocket;
-    this.#tell = on ?? ((item) => this.#keepUnread(item));
+    this.#tell = on === null ? (item) => this.#keepUnread(item) : (item) => on(this.#given(item));
     this.#account = new Account(since);
+    this.#cursor = since;
   }
 
   get cursor() {
-    return this.#account.cursor;
+    return this.#cursor;
   }
 
   get isOpen() {
@@ -243,7 +245,7 @@ export class StatusStream {
     this.open();
     try {
       while (true) {
-        while (this.#unread.length > 0) yield this.#unread.shift();
+        while (this.#unread.length > 0) yield this.#given(this.#unread.shift());
         if (this.#ending?.error) throw this.#ending.error;
         if (this.#ending) return;
         if (this.#isWaitingForReader) this.open();
@@ -263,6 +265,11 @@ export class StatusStream {
     this.#isWaitingForReader = this.#unread.length >= MAX_UNREAD;
     if (this.#isWaitingForReader) this.#drop();
     this.#wake();
+  }
+
+  #given(item) {
+    this.#cursor = item.cursor ?? this.#cursor;
+    return item;
   }
 
   // Connecting.
@@ -299,6 +306,7 @@ export class StatusStream {
     this.#heardAtMs = performance.now();
     this.#tell({ type: "connecting" });
     const subscribe = this.#account.begin(this.#watch());
+    if (this.#account.cursor === null) this.#cursor = null;
     // A browser can set no header: the token travels as a subprotocol, which is never selected.
     const subprotocols = token === null ? [SUBPROTOCOL] : [SUBPROTOCOL, `bearer.${token}`];
     let socket;
@@ -325,10 +333,16 @@ export class StatusStream {
 
   #hear(data) {
     this.#heardAtMs = performance.now();
+    let frame;
+    try {
+      frame = JSON.parse(data);
+    } catch {
+      this.#abandon("the server sent something unreadable");
+      return;
+    }
     const socket = this.#socket;
     const wasLive = this.#account.isLive;
     try {
-      const frame = JSON.parse(data);
       for (const item of this.#account.hear(frame)) {
         this.#tell(item);
         if (socket !== this.#socket) return; // whoever was told has left
@@ -336,9 +350,8 @@ export class StatusStream {
       if (frame.op === "welcome") this.#listen();
       if (frame.op === "token") this.#renewed(Date.parse(frame.expires));
     } catch (error) {
-      if (error instanceof Stopped) this.#end(error);
-      else if (error instanceof SyntaxError) this.#abandon("the server sent something unreadable");
-      else throw error;
+      if (!(error instanceof Stopped)) throw error; // the owner's own
+      this.#end(error);
       return;
     }
     if (!wasLive && this.#account.isLive) {

@@ -30,11 +30,6 @@ export class Credential {
     return this.#token;
   }
 
-  /** How it travels in a handshake: never in an address, and the server selects another one. */
-  get subprotocols() {
-    return this.isHeld ? [`bearer.${this.#token}`] : [];
-  }
-
   take(token) {
     if (this.isAccepted) this.#before = this.#token;
     this.#hold(token);

@@ -236,8 +236,12 @@ class Stream(asyncio.Protocol):
         if self._grant is not None:
             self._since = asyncio.get_running_loop().time()
         if self._transport.can_write_eof():
-            self._transport.write_eof()
-            self._read_on()
+            try:
+                self._transport.write_eof()
+            except OSError:  # reset by the client meanwhile, which only reading would tell us of
+                self.abort()
+            else:
+                self._read_on()
         else:  # TLS, which says goodbye by itself
             self._transport.close()
 

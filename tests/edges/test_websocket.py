@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import json
 import socket
 from typing import Any
@@ -288,6 +289,22 @@ async def test_rude_requests_are_ended(service: Service, request_: bytes) -> Non
         await reader.read()
     writer.close()
     await service.connect()
+
+
+async def test_a_client_may_be_gone_before_our_last_word(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says goodbye and resets its connection at once: no drain has to wait for it."""
+
+    def gone(_: object) -> None:
+        raise OSError(errno.ENOTCONN, "not connected")
+
+    monkeypatch.setattr(websocket, "CLOSE_S", 60.0)
+    client = await service.connect()
+    (connection,) = service.server.connections
+    monkeypatch.setattr(type(connection._transport), "write_eof", gone)
+    await client.close()
+    await until(lambda: not service.server.connections)
 
 
 HANDSHAKE = (

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -250,16 +251,33 @@ async def test_no_token_travels_in_an_address() -> None:
     assert "secret" not in thrown["message"]
 
 
+async def played(scenario: str) -> Any:
+    """What comes of it on a socket that is told what to say."""
+    program = Path(__file__).with_name("scripted.mjs")
+    node = await asyncio.create_subprocess_exec(
+        NODE, program, scenario, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await node.communicate()
+    return json.loads(output)
+
+
 async def test_a_reader_that_falls_behind_is_waited_for() -> None:
     """What it has not read is bounded: the connection ends, and the cursor brings the rest. An
     event that a server tells again, which says that it may, is told once.
     """
-    node = await asyncio.create_subprocess_exec(
-        NODE, Path(__file__).with_name("slow.mjs"), stdout=asyncio.subprocess.PIPE
-    )
-    output, _ = await node.communicate()
-    came = json.loads(output)
+    came = await played("behind")
     assert came["told"] == f"event-{came['last']}"
     assert came["distinct"] == came["length"] < 10_000
+    assert came["isAtLastRead"], "whoever leaves half-way can go on from there"
     since = f"e-{came['last']}"
     assert came["asked"] == {"op": "subscribe", "id": "1", "watch": ["*"], "since": since}
+
+
+async def test_a_server_that_drains_says_for_how_long() -> None:
+    """It is taken at its word."""
+    assert await played("draining") == {"why": "the server is restarting", "isAsAsked": True}
+
+
+async def test_a_close_code_may_come_as_a_message() -> None:
+    """Of a server that can send none, and says so."""
+    assert await played("closing") == {"name": "Stopped", "code": 4403}
