@@ -151,6 +151,8 @@ async def test_a_message_that_nobody_understands(alive: Product) -> None:
         async with asyncio.timeout(PATIENCE_S):
             while "malformed: v" not in said:  # the drill's own wait was cut short
                 said = await tell(alive, ".venv/bin/statuswire dlq list")
+    purge = ".venv/bin/statuswire dlq purge --queue status --malformed-only --yes"
+    await tell(alive, purge)  # of which others would have to know
 
 
 async def test_the_disk_is_full(alive: Product) -> None:
