@@ -19,6 +19,7 @@ from msgspec import Struct
 from consumer.core.grant import Grant
 
 MAX_WAITING: Final = 10  # requests of one connection; × 16 KiB of the 400 KB that an item may have
+MAX_DONE: Final = 2 * MAX_WAITING  # names of 36 B each
 KEPT_S: Final = 2 * 3600 + 600  # API Gateway ends a connection after 2 h (its quotas)
 WRITTEN_ITEMS: Final = 25  # of one BatchWriteItem, by its API reference
 MAX_TRIES: Final = 6
@@ -74,6 +75,8 @@ class Connection(Struct):
     requests: list[Request] = []
     """Those that wait; the first `served` of them no longer."""
     served: int = 0
+    done: list[str] = []
+    """Names of the requests that were served last."""
     lease: str = ""
 
 
@@ -94,6 +97,7 @@ class Connections:
             "connected_s": now_s,
             "expires": now_s + KEPT_S,
             "requests": [str(request) for request in requests],
+            "done": [],
             **_granted(grant),
         }
         self._call("put_item", Item=item)
@@ -127,19 +131,26 @@ class Connections:
         return found
 
     def ask(self, id_: str, request: Request) -> None:
-        """A request waits to be served. Raises `Gone`, `TooMany`."""
+        """A request waits to be served, once. Raises `Gone`, `TooMany`.
+
+        A call that was not answered in time is made again, and may be heard when the second one has
+        been, and was served.
+        """
         update = {
             "UpdateExpression": "SET requests = list_append(requests, :requests)",
             "ConditionExpression": "attribute_exists(pk) AND size(requests) < :most"
-            " AND NOT contains(requests, :request)",
+            " AND NOT contains(requests, :request) AND NOT contains(done, :name)",
             "ExpressionAttributeValues": {
                 ":requests": [str(request)],
                 ":request": str(request),
+                ":name": request.name,
                 ":most": MAX_WAITING,
             },
         }
-        if not self._update(id_, update) and request not in self.look(id_).requests:
-            raise TooMany
+        if self._update(id_, update) is None:
+            stands = self.look(id_)
+            if request not in stands.requests and request.name not in stands.done:
+                raise TooMany
 
     def renew(self, id_: str, grant: Grant) -> None:
         """Another token. Raises `Gone`."""
@@ -229,9 +240,11 @@ class Connections:
 
     def _give_back(self, held: Connection, condition: str, values: Item) -> bool:
         served = ", ".join(f"requests[{number}]" for number in range(held.served))
+        done = [*held.done, *(request.name for request in held.requests[: held.served])]
         update = {
             "UpdateExpression": "SET epoch = :epoch, #place = :place, watch = :watch,"
-            " greeted = :greeted REMOVE lease, leased_until, due" + (served and f", {served}"),
+            " greeted = :greeted, done = :done REMOVE lease, leased_until, due"
+            + (served and f", {served}"),
             "ConditionExpression": "lease = :lease" + condition,
             "ExpressionAttributeNames": {"#place": "place"},
             "ExpressionAttributeValues": {
@@ -240,6 +253,7 @@ class Connections:
                 ":place": held.place,
                 ":watch": held.watch,
                 ":greeted": held.greeted,
+                ":done": done[-MAX_DONE:],
                 **values,
             },
         }
@@ -320,5 +334,6 @@ def _connection(item: Item) -> Connection:
         watch={pattern: int(place) for pattern, place in item.get("watch", {}).items()},
         greeted=item.get("greeted", False),
         requests=[Request.read(text) for text in item["requests"]],
+        done=list(item["done"]),
         lease=item.get("lease", ""),
     )

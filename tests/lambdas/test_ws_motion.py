@@ -295,6 +295,17 @@ def test_a_call_that_is_made_twice_counts_once(stand: Stand) -> None:
     assert stand.connections.look("c").requests == []
 
 
+def test_a_request_that_is_heard_late_is_not_served_again(stand: Stand) -> None:
+    """Its first call took longer than the second, which was made for want of an answer."""
+    stand.connect("c")
+    stand.told("c")
+    request = stand.request({"op": "ping", "id": "1"})
+    for _ in range(2):
+        stand.connections.ask("c", request)
+        stand.serve("c")
+    assert stand.told("c") == [{"op": "pong", "id": "1"}]
+
+
 def test_a_heartbeat_has_a_cursor_only_with_the_lease_in_hand(stand: Stand) -> None:
     """Else a status might overtake it, and its cursor go back."""
     stand.connect("c", watch=["machine:express"])
