@@ -51,7 +51,9 @@ export class Grid {
       this.#list.dataset.cells = kind;
       this.#measure();
     }
-    const isSame = instances.length === this.#ids.length && instances.every(({ id }, at) => id === this.#ids[at]);
+    const isSame =
+      instances.length === this.#ids.length &&
+      instances.every(({ id }, at) => id === this.#ids[at]);
     if (!isSame && !this.#renew(instances)) {
       this.#rest = requestAnimationFrame(() => this.render(instances, chosenId));
     }
@@ -67,7 +69,7 @@ export class Grid {
     this.#list.replaceChildren();
   }
 
-  /** Other cells, or another order; false where there are more to make than a frame has time for. */
+  /** Other cells, or another order; false where a frame has no time to make all of them. */
   #renew(instances) {
     const wanted = new Set(instances.map(({ id }) => id));
     for (const id of this.#cells.keys()) if (!wanted.has(id)) this.#cells.delete(id);
@@ -95,13 +97,17 @@ export class Grid {
     const focused = document.activeElement;
     while (this.#bands.length > count) this.#bands.pop().remove();
     for (let at = 0; at < count; at++) {
-      const cells = this.#ids.slice(at * size, (at + 1) * size).map((id) => this.#cells.get(id).element);
+      const cells = this.#ids
+        .slice(at * size, (at + 1) * size)
+        .map((id) => this.#cells.get(id).element);
       const band = (this.#bands[at] ??= this.#makeBand());
       const { children } = band;
-      const isSame = children.length === cells.length && cells.every((cell, index) => cell === children[index]);
+      const isSame =
+        children.length === cells.length && cells.every((cell, index) => cell === children[index]);
       if (!isSame) band.replaceChildren(...cells);
     }
-    if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
+    if (focused !== document.activeElement && focused.isConnected)
+      focused.focus({ preventScroll: true });
   }
 
   #makeBand() {
@@ -118,7 +124,8 @@ export class Grid {
     element.className = "cell";
     element.dataset.instance = id;
     element.tabIndex = -1;
-    if (this.#kind === "tiles") element.append(...["b", "span", "i"].map((part) => document.createElement(part)));
+    if (this.#kind === "tiles")
+      element.append(...["b", "span", "i"].map((part) => document.createElement(part)));
     this.#cells.set(id, { element, instance: null, isChosen: null });
   }
 
@@ -139,7 +146,10 @@ export class Grid {
     element.setAttribute("aria-selected", String(isChosen));
     const doing = run ? `, ${run.name} is ${wordOf(run.status)}` : "";
     if (this.#kind === "marks") {
-      element.setAttribute("aria-label", `${name ? `${name}, ` : ""}${id}, ${wordOf(status)}${doing}`);
+      element.setAttribute(
+        "aria-label",
+        `${name ? `${name}, ` : ""}${id}, ${wordOf(status)}${doing}`,
+      );
       return;
     }
     const [title, state, more] = element.children;
@@ -161,8 +171,12 @@ export class Grid {
     if (at < 0) return;
     const last = this.#ids.length - 1;
     const moves = {
-      ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: last,
-      ArrowUp: at - this.#columns, ArrowDown: at + this.#columns,
+      ArrowLeft: at - 1,
+      ArrowRight: at + 1,
+      Home: 0,
+      End: last,
+      ArrowUp: at - this.#columns,
+      ArrowDown: at + this.#columns,
     };
     if (event.key === "Enter" || event.key === " ") this.#onChoose(this.#ids[at]);
     else if (!(event.key in moves)) return;
