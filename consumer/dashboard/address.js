@@ -1,4 +1,4 @@
-/** What the page shows, kept in its address: so that a view can be shared, reloaded, gone back to. */
+/** What the page shows, kept in its address: to be shared, reloaded, gone back to. */
 
 /** Parameter → its value when the address does not say; the default itself is never written. */
 const DEFAULTS = {

@@ -4,7 +4,10 @@ import { wordOf } from "./notation.js";
 import { order, runName } from "./orders.js";
 import { write } from "./rows.js";
 
-const VERBS = { start: { word: "Start", doing: "Starting …" }, stop: { word: "Stop", doing: "Stopping …" } };
+const VERBS = {
+  start: { word: "Start", doing: "Starting …" },
+  stop: { word: "Stop", doing: "Stopping …" },
+};
 
 const $ = (id) => document.getElementById(id);
 
@@ -57,7 +60,9 @@ export class Confirmation {
   }
 
   #refused({ text, isOpen }, action) {
-    const again = isOpen ? ` Whether it was done is not known; to ${action} again does no harm.` : "";
+    const again = isOpen
+      ? ` Whether it was done is not known; to ${action} again does no harm.`
+      : "";
     this.#tell(`${text[0].toUpperCase()}${text.slice(1)}.${again}`);
     this.#setBusy(false, "Try again");
     $("order-go").focus();

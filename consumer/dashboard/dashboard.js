@@ -89,7 +89,10 @@ const stream = new Stream(streamUrl(), {
   skipped(count) {
     connection.skipped(count);
     followed.readAgain();
-    note("skipped", `${counted(count, "event was", "events were")} skipped here; the lists show the newest of each.`);
+    note(
+      "skipped",
+      `${counted(count, "event was", "events were")} skipped here; the lists show the newest of each.`,
+    );
   },
   heard: () => connection.heard(),
   lag: (ms) => connection.lag(ms),
@@ -224,7 +227,10 @@ function moveFocus() {
 function showOne(link) {
   const { show, value, arn } = link.dataset;
   const run = show === "run" ? (board.execution(arn) ?? { arn, name: value }) : null;
-  address.set({ instance: run ? "" : value, run: run ? board.referenceTo(run) : "" }, { step: true });
+  address.set(
+    { instance: run ? "" : value, run: run ? board.referenceTo(run) : "" },
+    { step: true },
+  );
 }
 
 function closeInspector() {
@@ -269,7 +275,8 @@ listenToKeys(
     "/": () => $("instances-filter").focus(),
     g: () => address.set({ view: address.get("view") === "grid" ? "table" : "grid" }),
     a: () => address.set({ graph: address.get("graph") === "all" ? "steps" : "all" }),
-    m: () => address.set({ machine: address.get("machine") === "express" ? "standard" : "express" }),
+    m: () =>
+      address.set({ machine: address.get("machine") === "express" ? "standard" : "express" }),
     p: pause,
   },
   (target) => {

@@ -17,7 +17,9 @@ export class Executions {
     this.#address = address;
     const body = $("executions").tBodies[0];
     this.#table = new Windowed($("executions-scroller"), body, $("execution-row"), fillExecution);
-    $("executions-at-clear").addEventListener("click", () => address.set({ at: "" }, { step: true }));
+    $("executions-at-clear").addEventListener("click", () =>
+      address.set({ at: "" }, { step: true }),
+    );
   }
 
   /** What the board knows; `followed` is the ARN of the one that is looked at, or null. */
@@ -36,18 +38,25 @@ export class Executions {
     }
     write($("executions-tally"), tallyOf(shown));
     $("executions-bound").hidden = board.forgotten === 0;
-    write($("executions-bound"), `The newest ${EXECUTIONS_KEPT.toLocaleString()} are shown and counted.`);
+    write(
+      $("executions-bound"),
+      `The newest ${EXECUTIONS_KEPT.toLocaleString()} are shown and counted.`,
+    );
   }
 }
 
 function tallyOf(runs) {
-  const [open, succeeded, failed] = [0, 1, 2].map((kind) => runs.filter((run) => kindOf(run) === kind).length);
+  const [open, succeeded, failed] = [0, 1, 2].map(
+    (kind) => runs.filter((run) => kindOf(run) === kind).length,
+  );
   const parts = [
     open && `${open.toLocaleString()} under way`,
     succeeded && `${succeeded.toLocaleString()} succeeded`,
     failed && `${failed.toLocaleString()} failed`,
   ];
-  return parts.filter(Boolean).join(" · ") || (runs.length ? counted(runs.length, "execution") : "");
+  return (
+    parts.filter(Boolean).join(" · ") || (runs.length ? counted(runs.length, "execution") : "")
+  );
 }
 
 function kindOf({ terminal, status }) {

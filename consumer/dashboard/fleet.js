@@ -7,7 +7,15 @@ import { write } from "./rows.js";
 import { Windowed } from "./windowed.js";
 
 /** In the order in which their chips stand. */
-const STATES = ["running", "stopped", "pending", "stopping", "shutting-down", "terminated", "unknown"];
+const STATES = [
+  "running",
+  "stopped",
+  "pending",
+  "stopping",
+  "shutting-down",
+  "terminated",
+  "unknown",
+];
 
 const $ = (id) => document.getElementById(id);
 const idOf = ({ id }) => id;
@@ -32,7 +40,9 @@ export class Fleet {
     const choose = (id) => address.set({ instance: id, run: "" }, { step: true });
     this.#grid = new Grid($("instances-grid"), choose, (id) => this.#point(id));
     for (const state of STATES) this.#makeChip(state);
-    $("instances-filter").addEventListener("input", ({ target }) => address.set({ q: target.value }));
+    $("instances-filter").addEventListener("input", ({ target }) =>
+      address.set({ q: target.value }),
+    );
     for (const button of document.querySelectorAll("[data-sort]")) {
       button.addEventListener("click", () => address.set({ sort: button.dataset.sort }));
     }
@@ -117,7 +127,12 @@ export class Fleet {
       button.setAttribute("aria-pressed", String(isOn));
       write(count, number.toLocaleString());
     }
-    write($("instances-tally"), shown === size ? counted(size, "instance") : `${shown.toLocaleString()} of ${counted(size, "instance")}`);
+    write(
+      $("instances-tally"),
+      shown === size
+        ? counted(size, "instance")
+        : `${shown.toLocaleString()} of ${counted(size, "instance")}`,
+    );
     $("instances-tally").hidden = size === 0;
     $("instances-empty").hidden = size > 0;
     $("instances-none").hidden = size === 0 || shown > 0;
@@ -125,7 +140,10 @@ export class Fleet {
     const filter = $("instances-filter");
     if (filter.value !== this.#address.get("q")) filter.value = this.#address.get("q");
     for (const button of document.querySelectorAll("[data-view]")) {
-      button.setAttribute("aria-pressed", String(button.dataset.view === this.#address.get("view")));
+      button.setAttribute(
+        "aria-pressed",
+        String(button.dataset.view === this.#address.get("view")),
+      );
     }
     const sort = this.#address.get("sort");
     for (const button of document.querySelectorAll("[data-sort]")) {

@@ -1,19 +1,26 @@
-/** Instances as a grid: one cell each, in a fixed order, so that a fleet is seen at a glance. */
+/**
+ * Instances as a grid: one cell each, in a fixed order, so that a fleet is seen at a glance. Cells
+ * stand in bands of some rows, so that a change paints one band again and not two thousand cells.
+ */
 
 import { signOf, wordOf } from "./notation.js";
 import { write } from "./rows.js";
 
 const TILES_UPTO = 60; // more, and a cell is a mark without words
+const WIDE = { tiles: 13, marks: 1.2 }; // rem, at least, with the gap
+const ROWS_PER_BAND = 8;
 const MADE_PER_FRAME = 500; // a cell is ~20 µs; 10 ms leaves the frame its time
 
 export class Grid {
   #list;
   #onChoose;
   #onPoint;
-  #cells = new Map(); // id → {element, instance}
+  #cells = new Map(); // id → {element, instance, isChosen}
+  #bands = [];
   #ids = []; // in the order of the cells
+  #columns = 1;
+  #kind = "tiles";
   #current = null; // id of the cell that Tab reaches
-  #isTiles = null;
   #rest = 0; // the frame that goes on making cells
 
   /** `onChoose(id)`: one is chosen; `onPoint(id or null)`: one is under the pointer or focus. */
@@ -32,18 +39,22 @@ export class Grid {
       this.#onPoint(idOf(target));
     });
     list.addEventListener("keydown", (event) => this.#press(event));
+    new ResizeObserver(() => this.#measure()).observe(list);
   }
 
   render(instances, chosenId) {
     cancelAnimationFrame(this.#rest);
-    const isTiles = instances.length <= TILES_UPTO;
-    if (isTiles !== this.#isTiles) {
-      this.#isTiles = isTiles;
-      this.#list.dataset.cells = isTiles ? "tiles" : "marks";
+    const kind = instances.length <= TILES_UPTO ? "tiles" : "marks";
+    if (kind !== this.#kind || this.#cells.size === 0) {
       this.clear();
+      this.#kind = kind;
+      this.#list.dataset.cells = kind;
+      this.#measure();
     }
-    const kept = instances.length === this.#ids.length && instances.every(({ id }, at) => id === this.#ids[at]);
-    if (!kept && !this.#arrange(instances)) {
+    const isSame =
+      instances.length === this.#ids.length &&
+      instances.every(({ id }, at) => id === this.#ids[at]);
+    if (!isSame && !this.#renew(instances)) {
       this.#rest = requestAnimationFrame(() => this.render(instances, chosenId));
     }
     for (const instance of instances) this.#fill(instance, chosenId);
@@ -53,41 +64,68 @@ export class Grid {
   clear() {
     cancelAnimationFrame(this.#rest);
     this.#cells.clear();
+    this.#bands = [];
     this.#ids = [];
     this.#list.replaceChildren();
   }
 
-  /** Puts the cells in order; false where there are more to make than one frame has time for. */
-  #arrange(instances) {
+  /** Other cells, or another order; false where a frame has no time to make all of them. */
+  #renew(instances) {
     const wanted = new Set(instances.map(({ id }) => id));
-    for (const [id, { element }] of this.#cells) {
-      if (wanted.has(id)) continue;
-      element.remove();
-      this.#cells.delete(id);
+    for (const id of this.#cells.keys()) if (!wanted.has(id)) this.#cells.delete(id);
+    const lacking = instances.filter(({ id }) => !this.#cells.has(id));
+    for (const { id } of lacking.slice(0, MADE_PER_FRAME)) this.#make(id);
+    this.#ids = instances.map(({ id }) => id).filter((id) => this.#cells.has(id));
+    this.#arrange();
+    return lacking.length <= MADE_PER_FRAME;
+  }
+
+  #measure() {
+    const { paddingLeft, paddingRight } = getComputedStyle(this.#list);
+    const px = this.#list.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight);
+    const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    const columns = Math.max(1, Math.floor(px / (WIDE[this.#kind] * rem)));
+    if (columns === this.#columns) return;
+    this.#columns = columns;
+    this.#list.style.setProperty("--columns", columns);
+    this.#arrange();
+  }
+
+  #arrange() {
+    const size = this.#columns * ROWS_PER_BAND;
+    const count = Math.ceil(this.#ids.length / size);
+    const focused = document.activeElement;
+    while (this.#bands.length > count) this.#bands.pop().remove();
+    for (let at = 0; at < count; at++) {
+      const cells = this.#ids
+        .slice(at * size, (at + 1) * size)
+        .map((id) => this.#cells.get(id).element);
+      const band = (this.#bands[at] ??= this.#makeBand());
+      const { children } = band;
+      const isSame =
+        children.length === cells.length && cells.every((cell, index) => cell === children[index]);
+      if (!isSame) band.replaceChildren(...cells);
     }
-    let made = 0;
-    let place = this.#list.firstElementChild;
-    this.#ids = [];
-    for (const { id } of instances) {
-      if (!this.#cells.has(id)) {
-        if (made === MADE_PER_FRAME) return false;
-        made += 1;
-        this.#make(id);
-      }
-      const { element } = this.#cells.get(id);
-      if (element === place) place = place.nextElementSibling;
-      else this.#list.insertBefore(element, place);
-      this.#ids.push(id);
-    }
-    return true;
+    if (focused !== document.activeElement && focused.isConnected)
+      focused.focus({ preventScroll: true });
+  }
+
+  #makeBand() {
+    const band = document.createElement("div");
+    band.setAttribute("role", "presentation");
+    band.className = "band";
+    this.#list.append(band);
+    return band;
   }
 
   #make(id) {
     const element = document.createElement("div");
     element.setAttribute("role", "option");
+    element.className = "cell";
     element.dataset.instance = id;
     element.tabIndex = -1;
-    if (this.#isTiles) element.append(...["b", "span", "i"].map((part) => document.createElement(part)));
+    if (this.#kind === "tiles")
+      element.append(...["b", "span", "i"].map((part) => document.createElement(part)));
     this.#cells.set(id, { element, instance: null, isChosen: null });
   }
 
@@ -101,14 +139,17 @@ export class Grid {
     cell.instance = instance;
     cell.isChosen = isChosen;
     const { shape, tone } = signOf(status);
-    element.dataset.status = status;
-    element.dataset.shape = shape;
-    element.dataset.tone = tone;
-    element.dataset.busy = String(run !== null);
+    const marks = { status, shape, tone, busy: String(run !== null) };
+    for (const [mark, value] of Object.entries(marks)) {
+      if (element.dataset[mark] !== value) element.dataset[mark] = value;
+    }
     element.setAttribute("aria-selected", String(isChosen));
     const doing = run ? `, ${run.name} is ${wordOf(run.status)}` : "";
-    if (!this.#isTiles) {
-      element.setAttribute("aria-label", `${name ? `${name}, ` : ""}${id}, ${wordOf(status)}${doing}`);
+    if (this.#kind === "marks") {
+      element.setAttribute(
+        "aria-label",
+        `${name ? `${name}, ` : ""}${id}, ${wordOf(status)}${doing}`,
+      );
       return;
     }
     const [title, state, more] = element.children;
@@ -130,22 +171,18 @@ export class Grid {
     if (at < 0) return;
     const last = this.#ids.length - 1;
     const moves = {
-      ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: last,
-      ArrowUp: at - this.#columns(), ArrowDown: at + this.#columns(),
+      ArrowLeft: at - 1,
+      ArrowRight: at + 1,
+      Home: 0,
+      End: last,
+      ArrowUp: at - this.#columns,
+      ArrowDown: at + this.#columns,
     };
     if (event.key === "Enter" || event.key === " ") this.#onChoose(this.#ids[at]);
     else if (!(event.key in moves)) return;
     event.preventDefault();
     const to = moves[event.key];
     if (to >= 0 && to <= last) this.#cells.get(this.#ids[to]).element.focus();
-  }
-
-  #columns() {
-    const { children } = this.#list;
-    const top = children[0].offsetTop;
-    let columns = 1;
-    while (columns < children.length && children[columns].offsetTop === top) columns += 1;
-    return columns;
   }
 }
 

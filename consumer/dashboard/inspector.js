@@ -1,7 +1,16 @@
 /** The one thing that is looked at: an execution with its steps, or an instance with its runs. */
 
 import { PARTIAL, READING } from "./followed.js";
-import { counted, detailLine, lasting, preciseTimeOfDay, signOf, step, timeOfDay, wordOf } from "./notation.js";
+import {
+  counted,
+  detailLine,
+  lasting,
+  preciseTimeOfDay,
+  signOf,
+  step,
+  timeOfDay,
+  wordOf,
+} from "./notation.js";
 import { fillOrders, linkTo, writeMoment, writeReason, writeSign } from "./panels.js";
 import { copyOf, Rows, write } from "./rows.js";
 
@@ -55,12 +64,21 @@ export class Inspector {
     const newest = timeline.newest;
     write(parts.name, newest?.execution.name ?? followed.reference);
     parts.facts.hidden = parts.sign.hidden = newest === null;
-    writeReason(parts.reason, newest?.terminal && newest.status !== "SUCCEEDED" ? timeline.path().reason : null, REASON_CHARS);
+    writeReason(
+      parts.reason,
+      newest?.terminal && newest.status !== "SUCCEEDED" ? timeline.path().reason : null,
+      REASON_CHARS,
+    );
     if (newest) this.#showFacts(newest, timeline);
     write(parts.past, pastLine(followed));
     parts.past.hidden = !parts.past.textContent;
     const entries = timeline.entries();
-    const shown = [followed.arn, ...entries.map(({ kind, event, isLate, from, to }) => `${kind} ${event?.id} ${isLate} ${from}-${to}`)].join("\n");
+    const shown = [
+      followed.arn,
+      ...entries.map(
+        ({ kind, event, isLate, from, to }) => `${kind} ${event?.id} ${isLate} ${from}-${to}`,
+      ),
+    ].join("\n");
     if (shown === this.#shown) return;
     this.#shown = shown;
     parts.bar.replaceChildren(...pieces(entries));
@@ -73,7 +91,8 @@ export class Inspector {
     const { arn, machine, redrive } = newest.execution;
     writeSign(parts, newest.status);
     write(parts.machine, redrive > 0 ? `${machine} · redrive ${redrive}` : machine);
-    const instanceId = timeline.entries().findLast(({ event }) => event?.instance_id)?.event.instance_id;
+    const instanceId = timeline.entries().findLast(({ event }) => event?.instance_id)
+      ?.event.instance_id;
     parts.instance.hidden = !instanceId;
     if (instanceId) linkTo(parts.instance, { instance: instanceId });
     write(parts.instance, instanceId ?? "");
@@ -81,7 +100,8 @@ export class Inspector {
     writeMoment(parts.started, first.time, this.#clock.nowMs());
     const beganMs = Date.parse(first.time);
     this.#openEnd = newest.terminal ? null : beganMs;
-    if (newest.terminal) write(parts.lasting, `took ${lasting(Math.max(0, Date.parse(newest.time) - beganMs))}`);
+    if (newest.terminal)
+      write(parts.lasting, `took ${lasting(Math.max(0, Date.parse(newest.time) - beganMs))}`);
     else this.tick();
     write(parts.arn, arn);
   }
@@ -97,7 +117,8 @@ export class Inspector {
     const { from, to } = entry;
     const missing = from === to ? `Step ${from} was` : `Steps ${from} to ${to} were`;
     write(parts.text, `${missing} not heard`);
-    element.title = "Its number was passed over: it was lost before the queue, or is no longer kept.";
+    element.title =
+      "Its number was passed over: it was lost before the queue, or is no longer kept.";
     return element;
   }
 
@@ -127,14 +148,25 @@ export class Inspector {
     write(parts.unknown, instance ? "" : "Nothing was heard of this instance.");
     if (instance) {
       writeSign(parts, instance.status);
-      writeMoment(parts.changed, instance.status === "unknown" ? null : instance.changedAt, this.#clock.nowMs());
+      writeMoment(
+        parts.changed,
+        instance.status === "unknown" ? null : instance.changedAt,
+        this.#clock.nowMs(),
+      );
       parts.since.hidden = instance.status === "unknown";
       fillOrders(parts, { ...instance, busy: busy.has(id) });
     }
     writeReason(parts.reason, instance?.reason ?? null, REASON_CHARS);
     this.#itsRuns.render(runs.slice(0, RUNS_SHOWN), ({ arn }) => arn);
     const more = runs.length - RUNS_SHOWN;
-    write(parts.more, runs.length === 0 ? "No execution is known for it." : more > 0 ? `and ${counted(more, "older one")}` : "");
+    write(
+      parts.more,
+      runs.length === 0
+        ? "No execution is known for it."
+        : more > 0
+          ? `and ${counted(more, "older one")}`
+          : "",
+    );
   }
 
   #fillRun(parts, run) {
@@ -148,7 +180,9 @@ export class Inspector {
 const SOURCES = { states: "told by Step Functions", reconcile: "asked for", ec2: "told by EC2" };
 
 function newIn(detail, before) {
-  const news = Object.entries(detail).filter(([name, value]) => before.get(name) !== JSON.stringify(value));
+  const news = Object.entries(detail).filter(
+    ([name, value]) => before.get(name) !== JSON.stringify(value),
+  );
   for (const [name, value] of news) before.set(name, JSON.stringify(value));
   return Object.fromEntries(news);
 }
@@ -156,7 +190,9 @@ function newIn(detail, before) {
 function pastLine({ past, why, timeline, reference }) {
   if (past === READING) return "Reading the steps that are kept …";
   if (past === PARTIAL) return `Earlier steps cannot be read (${why}); these were heard here.`;
-  return timeline.isEmpty ? `No step of ${reference} is kept here. Is it another name, or long ago?` : "";
+  return timeline.isEmpty
+    ? `No step of ${reference} is kept here. Is it another name, or long ago?`
+    : "";
 }
 
 /** A run's time as one bar: a piece from each step to the next, as long as it took. */

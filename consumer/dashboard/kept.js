@@ -1,4 +1,4 @@
-/** All kept events of one execution: a short connection of its own, so that the stream is not held up. */
+/** All kept events of one execution, by a short connection that holds up no stream. */
 
 import { StatusStream } from "./statuswire.js";
 

@@ -2,7 +2,8 @@
 
 import { Graph, layout } from "./vendor/dagre.js";
 
-const GAPS = { // between nodes and arrows of one rank, and between two ranks
+const GAPS = {
+  // between nodes and arrows of one rank, and between two ranks
   LR: { nodesep: 16, edgesep: 9, ranksep: 26 },
   TB: { nodesep: 14, edgesep: 6, ranksep: 26 },
 };
@@ -13,7 +14,8 @@ onmessage = ({ data: { id, nodes, arrows, direction } }) => {
   graph.setDefaultEdgeLabel(() => ({}));
   for (const { name, width, height } of nodes) graph.setNode(name, { width, height });
   // The usual way is kept straight, the ways to failure bend around it.
-  for (const { from, to, fails } of arrows.filter(isBetween)) graph.setEdge(from, to, { weight: fails ? 1 : 6 });
+  for (const { from, to, fails } of arrows.filter(isBetween))
+    graph.setEdge(from, to, { weight: fails ? 1 : 6 });
   layout(graph);
   const { width, height } = graph.graph();
   postMessage({

@@ -1,6 +1,7 @@
-/** Where the nodes and arrows of a graph go: asks the worker, which is made when it is first needed. */
+/** Where the nodes and arrows of a graph go: asks a worker, made when it is first needed. */
 
-const SIZES = { // width and height by what is drawn
+const SIZES = {
+  // width and height by what is drawn
   step: [126, 42],
   small: [106, 40], // where the steps run downwards
   told: [178, 28],
@@ -75,7 +76,10 @@ export function lineThrough(points) {
 export function loopOver({ x, y, height }) {
   const top = y - height / 2;
   const [left, right] = [x - 12, x + 12];
-  return `M${left} ${top}C${left} ${top - 15} ${right} ${top - 15} ${right} ${top}` + head({ x: right + 1, y: top - 8 }, { x: right, y: top });
+  return (
+    `M${left} ${top}C${left} ${top - 15} ${right} ${top - 15} ${right} ${top}` +
+    head({ x: right + 1, y: top - 8 }, { x: right, y: top })
+  );
 }
 
 const HEAD_PX = 5;

@@ -23,10 +23,15 @@ export class Machine {
 
   /** `{nodes, arrows}`: every state and every way between two. */
   whole() {
-    const nodes = [...this.#states.values()].map(({ name, type, tells }) => ({ name, type, tells }));
+    const nodes = [...this.#states.values()].map(({ name, type, tells }) => ({
+      name,
+      type,
+      tells,
+    }));
     const arrows = [];
     for (const { name, next } of this.#states.values()) {
-      for (const { to, by } of next) arrows.push({ from: name, to, fails: this.#fails(to) || by === "catch" });
+      for (const { to, by } of next)
+        arrows.push({ from: name, to, fails: this.#fails(to) || by === "catch" });
     }
     return { nodes, arrows };
   }
@@ -52,7 +57,9 @@ export class Machine {
   /** The states on a shortest way between two, both included: through silent ones where it can. */
   way(from, to) {
     const begin = from === START ? null : from;
-    return this.#search(begin, to, (name) => !this.tells(name)) ?? this.#search(begin, to, () => true);
+    return (
+      this.#search(begin, to, (name) => !this.tells(name)) ?? this.#search(begin, to, () => true)
+    );
   }
 
   /** Silent states after `from` from which `to` can be reached without telling anything else. */
@@ -87,7 +94,8 @@ export class Machine {
   }
 
   #search(from, to, mayPass) {
-    const first = from === null ? [this.startAt] : (this.state(from)?.next ?? []).map((next) => next.to);
+    const first =
+      from === null ? [this.startAt] : (this.state(from)?.next ?? []).map((next) => next.to);
     const before = new Map(first.map((name) => [name, from]));
     const waiting = [...first];
     while (waiting.length > 0) {
@@ -105,7 +113,8 @@ export class Machine {
 
   #trace(before, from, to) {
     const way = [to];
-    for (let name = before.get(to); name !== from && name !== null; name = before.get(name)) way.unshift(name);
+    for (let name = before.get(to); name !== from && name !== null; name = before.get(name))
+      way.unshift(name);
     return from === null ? way : [from, ...way];
   }
 }

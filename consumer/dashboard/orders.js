@@ -23,7 +23,11 @@ export async function order(restUrl, { machine, instanceId, action, name }) {
     return { ok: response.ok, text: told || `answered ${response.status}`, isOpen };
   } catch (error) {
     const isLate = error.name === "TimeoutError";
-    return { ok: false, text: isLate ? "no answer in time" : "the REST API cannot be reached", isOpen: true };
+    return {
+      ok: false,
+      text: isLate ? "no answer in time" : "the REST API cannot be reached",
+      isOpen: true,
+    };
   }
 }
 

@@ -1,7 +1,15 @@
 /** What a row of each list shows. Text goes in as text, never as markup. */
 
 import {
-  ago, detailLine, exactTime, preciseTimeOfDay, reasonText, signOf, span, timeOfDay, wordOf,
+  ago,
+  detailLine,
+  exactTime,
+  preciseTimeOfDay,
+  reasonText,
+  signOf,
+  span,
+  timeOfDay,
+  wordOf,
 } from "./notation.js";
 import { write } from "./rows.js";
 
@@ -44,7 +52,10 @@ export function fillOrders(parts, { id, name, status, busy }) {
   parts.start.disabled = Boolean(busy) || !STARTS_FROM.has(status);
   parts.stop.disabled = Boolean(busy) || !STOPS_FROM.has(status);
   const which = name ? `${name} ${id}` : id;
-  for (const [button, word] of [[parts.start, "Start"], [parts.stop, "Stop"]]) {
+  for (const [button, word] of [
+    [parts.start, "Start"],
+    [parts.stop, "Stop"],
+  ]) {
     button.setAttribute("aria-label", `${word} ${which}`);
     button.dataset.id = id;
   }
@@ -75,7 +86,11 @@ export function fillEvent(parts, { event, heardAtMs, delayMs, late }, item) {
   const { name, ...others } = detail ?? {};
   const named = !execution && typeof name === "string" && name;
   write(parts.subject, execution ? execution.name : named || instanceId);
-  linkTo(parts.link, execution ? { run: execution.name } : { instance: instanceId }, execution?.arn);
+  linkTo(
+    parts.link,
+    execution ? { run: execution.name } : { instance: instanceId },
+    execution?.arn,
+  );
   writeHeard(parts.heard, heardAtMs);
   parts.heard.title = `Happened ${event.time}`;
   write(parts.delay, delayMs === null ? "" : span(delayMs));
@@ -154,7 +169,9 @@ function writeTrail(trail, steps) {
   const beads = steps.map(({ seq, status, time, isHole }) => {
     const bead = document.createElement("li");
     bead.dataset.tone = isHole ? "hole" : signOf(status).tone;
-    bead.title = isHole ? `step ${seq}: not heard` : `${wordOf(status)} ${timeOfDay(time, Date.now())}`;
+    bead.title = isHole
+      ? `step ${seq}: not heard`
+      : `${wordOf(status)} ${timeOfDay(time, Date.now())}`;
     return bead;
   });
   trail.replaceChildren(...beads);

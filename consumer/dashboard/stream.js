@@ -14,7 +14,8 @@ import { Credential } from "./token.js";
  * - `status(event, late)`: a late one changes nothing;
  * - `gap()`: some events were missed for good, a snapshot follows; `skipped(count)`: likewise,
  *   but the newest of every key is here;
- * - `heard()`: a heartbeat came, and the server has its log; `lag(ms)`: its word on that; `refused(code, message)`: an `error` frame.
+ * - `heard()`: a heartbeat came, and the server has its log; `lag(ms)`: its word on that;
+ *   `refused(code, message)`: an `error` frame.
  */
 export class Stream {
   #owner;

@@ -1,7 +1,7 @@
 /**
- * The live stream: the newest events and notices, newest on top. It stands still while it is paused,
- * or scrolled away from its top. Elements are kept and filled again: at 200 events/s each would live
- * for half a second.
+ * The live stream: the newest events and notices, newest on top. It stands still while it is
+ * paused, or scrolled away from its top. Elements are kept and filled again: at 200 events/s each
+ * would live for half a second.
  */
 
 import { fillEvent, fillNotice } from "./panels.js";
@@ -92,7 +92,8 @@ export class Ticker {
 
   #leave(where, px) {
     const value = `${px}px`;
-    if (this.#list.style.getPropertyValue(where) !== value) this.#list.style.setProperty(where, value);
+    if (this.#list.style.getPropertyValue(where) !== value)
+      this.#list.style.setProperty(where, value);
   }
 
   #fill(slotAt, at) {

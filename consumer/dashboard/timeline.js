@@ -58,7 +58,9 @@ export class Timeline {
   #inOrder() {
     const events = [...this.#events.values()];
     const numbered = events.filter(({ execution }) => execution.seq !== null);
-    numbered.sort((a, b) => a.execution.redrive - b.execution.redrive || a.execution.seq - b.execution.seq);
+    numbered.sort(
+      (a, b) => a.execution.redrive - b.execution.redrive || a.execution.seq - b.execution.seq,
+    );
     for (const event of events.filter(({ execution }) => execution.seq === null)) {
       const place = numbered.findIndex((other) => comesBefore(event, other));
       numbered.splice(place < 0 ? numbered.length : place, 0, event);
@@ -85,7 +87,10 @@ function pathOf(events) {
   const visits = events
     .filter(({ state, execution }) => state && execution.redrive === last.execution.redrive)
     .map(({ state, status, time }) => ({
-      state, status, time, sinceStartMs: Date.parse(time) - startMs,
+      state,
+      status,
+      time,
+      sinceStartMs: Date.parse(time) - startMs,
     }));
   const ended = last.terminal ? last.status : null;
   const isBroken = ended !== null && ended !== "SUCCEEDED";

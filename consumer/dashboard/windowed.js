@@ -20,10 +20,14 @@ export class Windowed {
     this.#scroller = scroller;
     this.#body = body;
     this.#rows = new Rows(body, template, fill);
-    scroller.addEventListener("scroll", () => {
-      this.#topPx = scroller.scrollTop;
-      this.#draw();
-    }, { passive: true });
+    scroller.addEventListener(
+      "scroll",
+      () => {
+        this.#topPx = scroller.scrollTop;
+        this.#draw();
+      },
+      { passive: true },
+    );
     new ResizeObserver(() => this.#measure()).observe(scroller);
   }
 

@@ -10,7 +10,13 @@ const BASE_PX = 14; // the drawing's sizes are for this one; it is scaled by its
 const SIDEWAYS_FROM = 46; // em: narrower, and the steps run downwards
 const LARGEST = 1.1;
 const SMALLEST = 0.72; // smaller cannot be read; then it scrolls
-const SILENT_SHAPES = { Choice: "choice", Wait: "clock", Fail: "cross", Pass: "pass", Start: "disc" };
+const SILENT_SHAPES = {
+  Choice: "choice",
+  Wait: "clock",
+  Fail: "cross",
+  Pass: "pass",
+  Start: "disc",
+};
 
 const $ = (id) => document.getElementById(id);
 
@@ -120,11 +126,21 @@ export class Workflow {
     button.dataset.state = name;
     button.dataset.size = size;
     button.disabled = tells === null; // nobody was ever heard of from there
-    const { shape, tone } = tells ? signOf(tells) : { shape: SILENT_SHAPES[type] ?? "task", tone: "rest" };
+    const { shape, tone } = tells
+      ? signOf(tells)
+      : { shape: SILENT_SHAPES[type] ?? "task", tone: "rest" };
     button.dataset.tone = tone;
     part("shape").setAttribute("href", `#shape-${shape}`);
     write(part("label"), isStep(size) ? wordOf(tells) : name);
-    this.#nodes.set(name, { button, name, tells, size, sub: part("sub"), count: part("count"), told: part("told") });
+    this.#nodes.set(name, {
+      button,
+      name,
+      tells,
+      size,
+      sub: part("sub"),
+      count: part("count"),
+      told: part("told"),
+    });
     return item;
   }
 
@@ -162,7 +178,11 @@ export class Workflow {
       const visit = visits.get(name);
       const at = this.#placeOf(name, path, { visit, isLit: lit.nodes.has(name), maybe, suspects });
       mark(node.button, { at });
-      const since = visit && (visit.sinceStartMs === 0 ? timeOfDay(visit.time, this.#light.nowMs) : step(visit.sinceStartMs));
+      const since =
+        visit &&
+        (visit.sinceStartMs === 0
+          ? timeOfDay(visit.time, this.#light.nowMs)
+          : step(visit.sinceStartMs));
       write(node.sub, since || (isStep(node.size) ? name : ""));
       write(node.count, at === "broke" || at === "suspect" ? "✕" : "");
       node.count.ariaHidden = "true";
@@ -170,7 +190,9 @@ export class Workflow {
     }
     for (const { element, from, to } of this.#arrows) {
       const key = `${from}>${to}`;
-      mark(element, { way: lit.broken.has(key) ? "broken" : lit.arrows.has(key) ? "taken" : "other" });
+      mark(element, {
+        way: lit.broken.has(key) ? "broken" : lit.arrows.has(key) ? "taken" : "other",
+      });
     }
   }
 
@@ -199,7 +221,8 @@ export class Workflow {
       this.#lightWay(way ?? [], isBroken ? lit.broken : lit.arrows, lit.nodes);
     }
     const isTold = path.ended && path.at;
-    if (this.#level === "all" && isTold && broken === null) this.#lightEnd(path.at, lit.arrows, lit.nodes);
+    if (this.#level === "all" && isTold && broken === null)
+      this.#lightEnd(path.at, lit.arrows, lit.nodes);
     if (this.#level === "all" && broken) this.#lightEnd(path.at, lit.broken, lit.nodes);
     return { lit, broken };
   }
@@ -248,7 +271,8 @@ function crowdOf(here, ended) {
 
 function told(name, at, visit, path) {
   const after = visit ? `, ${lasting(visit.sinceStartMs)} after its first step` : "";
-  const why = (at === "failed" || at === "broke") && path.reason ? `: ${reasonText(path.reason)}` : "";
+  const why =
+    (at === "failed" || at === "broke") && path.reason ? `: ${reasonText(path.reason)}` : "";
   const what = TOLD[at] && `${TOLD[at]}${after}${why}`.slice(0, 500);
   return visit ? `${name}, ${what}` : what;
 }

@@ -48,7 +48,9 @@ export class Workflows {
       const response = await fetch("/dashboard/machines.json");
       if (!response.ok) throw new Error(`answered ${response.status}`);
       const machines = await response.json();
-      this.#machines = new Map(Object.entries(machines).map(([name, graph]) => [name, new Machine(graph)]));
+      this.#machines = new Map(
+        Object.entries(machines).map(([name, graph]) => [name, new Machine(graph)]),
+      );
       onReady();
     } catch (error) {
       write($("graph-broken"), `The graph cannot be had: ${error.message}.`);
@@ -74,7 +76,9 @@ export class Workflows {
 /** What the graph has no place for: statuses that name no state. */
 function noteOf({ states, elsewhere }) {
   const here = [...states.values()].reduce((sum, place) => sum + place.here, 0);
-  const others = [...elsewhere].map(([status, count]) => `${count.toLocaleString()} ${wordOf(status)}`);
+  const others = [...elsewhere].map(
+    ([status, count]) => `${count.toLocaleString()} ${wordOf(status)}`,
+  );
   const under = here ? `${counted(here, "execution")} under way.` : "No execution is under way.";
   return others.length ? `${under} In no state that was told: ${others.join(", ")}.` : under;
 }

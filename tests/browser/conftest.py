@@ -2,8 +2,9 @@
 
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from playwright.async_api import Browser, BrowserContext, Page, ViewportSize, as
 
 from tests.browser.stage import Stage
 
+FAILED: Final = pytest.StashKey[bool]()
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 QUIET = (
     "--no-sandbox",  # it shows our own pages only, and Chromium refuses its sandbox to root
@@ -23,6 +25,7 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
+PICTURES: Final = Path(__file__).parents[2] / ".local/pictures"
 DESK: Final = ViewportSize(width=1280, height=860)
 HOMES = ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")  # where Chromium would leave files
 
@@ -80,16 +83,33 @@ def complaints() -> list[str]:
     return []
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Notes for the page whether its test failed."""
+    report = yield
+    if report.when == "call":
+        item.stash[FAILED] = report.failed
+    return report
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def page(
-    window: BrowserContext, complaints: list[str], scenario: Stage
+    window: BrowserContext,
+    complaints: list[str],
+    scenario: Stage,
+    request: pytest.FixtureRequest,
 ) -> AsyncIterator[Page]:
     """An empty page; the test fails if anything on it complains, or asks for another site. It is
-    closed before its server, whose end it would complain of.
+    closed before its server, whose end it would complain of. Of a test that failed a picture is
+    kept, in `.local/pictures/failed`.
     """
     page = await window.new_page()
     listen(page, complaints)
     yield page
+    if request.node.stash.get(FAILED, False) and not page.is_closed():
+        await page.screenshot(path=PICTURES / "failed" / f"{request.node.name}.png")
     await page.close()
     assert complaints == []
 

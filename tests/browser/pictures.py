@@ -22,6 +22,7 @@ from tests.browser.story import Story
 
 ROOT: Final = Path(__file__).parents[2]
 FOLDER: Final = ROOT / ".local/pictures"
+AS_IT_HAPPENS_S: Final = 0.05
 SETTLED_MS: Final = 500  # the last animation's end
 
 
@@ -74,8 +75,11 @@ async def take(browser: Browser, picture: Picture, path: Path) -> None:
         known = [] if picture.name == "empty" else [*story.fleet(), *story.runs(60), followed[-1]]
         viewer = await watch(page, stage, *known, query=picture.query)
         if known:
-            for number, event in zip(range(24), story.goes_on(), strict=False):
-                await viewer.status(event, cursor=f"e-{number + 2}", late=number == 20)
+            events = story.goes_on()
+            for number in range(24):
+                story.now_s = time.time()
+                await viewer.status(next(events), cursor=f"e-{number + 2}", late=number == 20)
+                await asyncio.sleep(AS_IT_HAPPENS_S)
             await viewer.send(op="heartbeat", lag_ms=34)
             await expect(page.locator("#stream li").first).to_be_visible()
         await expect(page.locator("#graph-nodes li").first).to_be_visible()

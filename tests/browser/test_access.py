@@ -6,6 +6,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.acts import INSTANCE, confirm, execution_row, instance_row, node, watch
+from tests.browser.conftest import PICTURES
 from tests.browser.stage import Stage, Viewer, execution_event, instance_event
 from tests.browser.story import Story
 
@@ -126,13 +127,14 @@ async def test_markup_is_text(page: Page, scenario: Stage) -> None:
 
 
 async def test_fits_every_screen(page: Page, scenario: Stage) -> None:
-    """Nothing sticks out to the side, from a wall to a phone."""
+    """Nothing sticks out to the side, from a wall to a phone; pictures of it are kept."""
     await a_day(page, scenario, "?run=nightly-7")
     await expect(page.locator("#inspected-run .timeline li").first).to_be_visible()
     for wide in (2560, 1280, 1024, 768, 390, 320):
         await page.set_viewport_size({"width": wide, "height": 900})
         beyond = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert beyond <= 0, wide
+        await page.screenshot(path=PICTURES / "seen" / f"{wide}.png")
 
 
 async def test_stands_still_for_who_asks_for_it(page: Page, scenario: Stage) -> None:
