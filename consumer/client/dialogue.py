@@ -44,6 +44,10 @@ class Seen:
         return is_new
 
 
+SILENT: Final = "nothing was heard for two heartbeats"
+LOG_AWAY: Final = "the server's log does not answer"
+
+
 class Dialogue:
     """What is said on one connection, from its opening on."""
 
@@ -77,7 +81,8 @@ class Dialogue:
         self._silent_since_s = now_s
         self._has_heard = False
         self._is_live = False  # what stands, or what was missed, has been told
-        self._is_stale = False
+        self._stale: str | None = None  # why, while it is
+        self._is_log_away = False  # so that whatever else the server says, nothing new is told
         self._renew_at_s = renew_at_s
         self._seen = Seen() if seen is None else seen
         self._outgoing: list[str] = [self._opening()]
@@ -118,9 +123,9 @@ class Dialogue:
         silent_s = now_s - self._silent_since_s
         if silent_s >= self._lost_after_s:
             self.over = "the server is silent"
-        if self._is_live and not self._is_stale and silent_s >= self._stale_after_s:
-            self._is_stale = True
-            return [Stale("nothing was heard for two heartbeats")]
+        if self._is_live and self._stale is None and silent_s >= self._stale_after_s:
+            self._stale = SILENT
+            return [Stale(SILENT)]
         return []
 
     def wants_token(self, now_s: float) -> bool:
@@ -157,7 +162,7 @@ class Dialogue:
     @property
     def _bound_s(self) -> float:
         """The silence at which something is to be done next."""
-        if self._is_live and not self._is_stale:
+        if self._is_live and self._stale is None:
             return self._stale_after_s
         return self._lost_after_s
 
@@ -167,10 +172,15 @@ class Dialogue:
         """An `op` that is not known is left alone: the contract may grow."""
         take = _TAKE.get(message["op"])
         items = [] if take is None else take(self, message)
-        if self._is_stale and not message.get("away_ms"):
-            self._is_stale = False
-            items.append(Live())
-        return items
+        return items + self._freshen()
+
+    def _freshen(self) -> list[Item]:
+        """Live or stale, now that something was heard; neither before the first snapshot."""
+        why = LOG_AWAY if self._is_log_away else None
+        if not self._is_live or self._stale == why:
+            return []
+        self._stale = why
+        return [Live() if why is None else Stale(why)]
 
     def _welcome(self, message: dict[str, Any]) -> list[Item]:
         heartbeat_s = float(message["heartbeat_s"])
@@ -199,6 +209,7 @@ class Dialogue:
         return [Resumed(message["cursor"]), *self._become_live()]
 
     def _status(self, message: dict[str, Any]) -> list[Item]:
+        self._is_log_away = False
         status = Status(message["event"], message.get("late") is True, message["cursor"])
         self._keep(message)
         if self._may_repeat and not self._seen.is_new(status.event["id"]):
@@ -219,11 +230,8 @@ class Dialogue:
 
     def _heartbeat(self, message: dict[str, Any]) -> list[Item]:
         self._keep(message)
-        items: list[Item] = [Heartbeat(message.get("lag_ms"))]
-        if message.get("away_ms") and self._is_live and not self._is_stale:
-            self._is_stale = True
-            items.append(Stale("the server's log does not answer"))
-        return items
+        self._is_log_away = bool(message.get("away_ms"))
+        return [Heartbeat(message.get("lag_ms"))]
 
     def _draining(self, message: dict[str, Any]) -> list[Item]:
         self.retry_s = message["retry_ms"] / 1000

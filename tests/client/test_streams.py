@@ -178,6 +178,19 @@ async def test_a_log_that_is_away_is_stale(script: Script, dial: Dial) -> None:
     assert live == Live()
 
 
+async def test_only_news_says_that_the_log_is_back(script: Script, dial: Dial) -> None:
+    """While it is away the server still answers, which makes nothing that is shown any newer."""
+    reader = dial(script.url)
+    visit = await went_live(script, reader)
+    await visit.say("heartbeat", lag_ms=12, away_ms=4_200)
+    await visit.say("pong", id="9")
+    await visit.status("e-2")
+    stale, status, live = await items(reader, 3)
+    assert isinstance(stale, Stale)
+    assert isinstance(status, Status)
+    assert live == Live()
+
+
 async def test_what_may_come_again_is_yielded_once(script: Script, dial: Dial) -> None:
     """Also after another connection, where the server says that it lacks `strictly_once`."""
     script.welcome["lacks"] = ["strictly_once"]
