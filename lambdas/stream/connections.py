@@ -19,7 +19,7 @@ from msgspec import Struct
 from consumer.core.grant import Grant
 
 MAX_WAITING: Final = 10  # requests of one connection; × 16 KiB of the 400 KB that an item may have
-MAX_DONE: Final = 2 * MAX_WAITING  # names of 36 B each
+MAX_DONE: Final = MAX_WAITING + 4  # × ~20 B = 280 B, so that most items stay below 1 KB
 KEPT_S: Final = 2 * 3600 + 600  # API Gateway ends a connection after 2 h (its quotas)
 WRITTEN_ITEMS: Final = 25  # of one BatchWriteItem, by its API reference
 MAX_TRIES: Final = 6
@@ -76,7 +76,9 @@ class Connection(Struct):
     """Those that wait; the first `served` of them no longer."""
     served: int = 0
     done: list[str] = []
-    """Names of the requests that were served last."""
+    """Requests that were served last, by their names, and leases that were given back: a call for
+    one of them that is heard only now changes nothing.
+    """
     lease: str = ""
 
 
@@ -168,13 +170,14 @@ class Connections:
 
         `due`: up to which place it must be brought. Raises `Gone`.
         """
-        lease = uuid.uuid4().hex
+        lease = uuid.uuid4().hex[:16]
         while True:
             now_ms = self._now_ms()
             update = {
                 "UpdateExpression": "SET lease = :lease, leased_until = :until",
                 "ConditionExpression": "attribute_exists(pk) AND"
-                " (attribute_not_exists(lease) OR leased_until < :now OR lease = :lease)",
+                " (attribute_not_exists(lease) OR leased_until < :now OR lease = :lease)"
+                " AND NOT contains(done, :lease)",
                 "ExpressionAttributeValues": {":lease": lease, ":until": until_ms, ":now": now_ms},
             }
             if item := self._update(id_, update):
@@ -240,7 +243,8 @@ class Connections:
 
     def _give_back(self, held: Connection, condition: str, values: Item) -> bool:
         served = ", ".join(f"requests[{number}]" for number in range(held.served))
-        done = [*held.done, *(request.name for request in held.requests[: held.served])]
+        names = (request.name for request in held.requests[: held.served])
+        done = [*held.done, *names, held.lease]
         update = {
             "UpdateExpression": "SET epoch = :epoch, #place = :place, watch = :watch,"
             " greeted = :greeted, done = :done REMOVE lease, leased_until, due"

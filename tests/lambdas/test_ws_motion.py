@@ -306,6 +306,22 @@ def test_a_request_that_is_heard_late_is_not_served_again(stand: Stand) -> None:
     assert stand.told("c") == [{"op": "pong", "id": "1"}]
 
 
+def test_a_lease_that_was_given_back_is_not_taken_late(stand: Stand) -> None:
+    """Nobody would give it back, and until its end nobody else could take the connection."""
+    stand.connect("c")
+    calls: list[dict[str, Any]] = []
+    update = stand.connections._update
+
+    def noted(id_: str, change: dict[str, Any]) -> Any:
+        calls.append(change)
+        return update(id_, change)
+
+    stand.connections._update = noted  # type: ignore[assignment,method-assign] # a look
+    stand.ask("c", op="ping", id="1")
+    (claim,) = [call for call in calls if ":until" in call["ExpressionAttributeValues"]]
+    assert update("c", claim) is None
+
+
 def test_a_heartbeat_has_a_cursor_only_with_the_lease_in_hand(stand: Stand) -> None:
     """Else a status might overtake it, and its cursor go back."""
     stand.connect("c", watch=["machine:express"])
