@@ -9,7 +9,7 @@ import { write } from "./rows.js";
 const TILES_UPTO = 60; // more, and a cell is a mark without words
 const WIDE = { tiles: 13, marks: 1.2 }; // rem, at least, with the gap
 const ROWS_PER_BAND = 8;
-const MADE_PER_FRAME = 500; // a cell is ~20 µs; 10 ms leaves the frame its time
+const MADE_PER_FRAME = 250; // a cell is ~40 µs with its place; 10 ms leaves the frame its time
 
 export class Grid {
   #list;
