@@ -31,8 +31,7 @@ class Site:
         config = msgspec.json.encode({"rest_url": rest_url, "version": __version__})
         self._pages: dict[str, tuple[str, bytes]] = {"/config.json": (_JSON, config)}
         for path, file in _files(files("consumer.dashboard"), "/dashboard"):
-            kind = mimetypes.guess_type(file.name)[0]
-            if kind is not None:
+            if (kind := _kind(file.name)) is not None:
                 self._pages[path] = (f"{kind}; charset=utf-8", file.read_bytes())
         for path, name in _ROUTES.items():
             if page_of := self._pages.get(f"/dashboard/{name}"):
@@ -96,6 +95,11 @@ def _files(folder: Traversable, path: str) -> Iterator[tuple[str, Traversable]]:
             yield from _files(each, f"{path}/{each.name}")
         else:
             yield f"{path}/{each.name}", each
+
+
+def _kind(name: str) -> str | None:
+    """Its media type; a declaration of types is no video, as `.ts` otherwise means."""
+    return "text/plain" if name.endswith(".d.ts") else mimetypes.guess_type(name)[0]
 
 
 def _content_security_policy(rest_url: str | None) -> str:

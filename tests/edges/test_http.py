@@ -56,6 +56,12 @@ async def test_the_dashboard_is_served(service: Service, path: str) -> None:
     assert headers["X-Content-Type-Options"] == "nosniff"
 
 
+async def test_declared_types_are_text(service: Service) -> None:
+    """By its last three letters it would be a video, or a translation."""
+    status, headers, _ = await get(service, "/dashboard/statuswire.d.ts")
+    assert (status, headers["Content-Type"]) == (200, "text/plain; charset=utf-8")
+
+
 async def test_the_page_learns_the_rest_address(service: Service) -> None:
     """The buttons need it."""
     body = (await get(service, "/config.json"))[2]
