@@ -6,7 +6,7 @@
 # what the product is measured against, of Python and of Node.
 
 PYTHON ?= python3
-JOBS ?= 2
+JOBS ?= 3
 PRODUCT := .venv/.installed
 TOOLS := .venv-tools/.installed
 NODE := .venv-node/.installed
