@@ -1,7 +1,6 @@
 """docs/tutorial.md: its commands beside a local run, and the last line that each shows."""
 
 import asyncio
-import json
 import re
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from infra.local.demo import exports, surroundings
 from infra.local.places import ROOT
 from tests.e2e.conftest import Product
+from tests.e2e.test_terminal import checkout
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -25,19 +25,17 @@ def alike(text: str) -> str:
 
 async def test_it_comes_as_the_tutorial_says(product: Product, tmp_path: Path) -> None:
     """Each command of the part that needs no AWS succeeds, and prints what is shown."""
-    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
-    (tmp_path / ".local").mkdir()
-    told = {"websocket_url": product.consumer.websocket_url, "rest_url": product.run.rest_url}
-    (tmp_path / ".local" / "demo.json").write_text(json.dumps(told))
+    folder = checkout(product, tmp_path)
+    (folder / ".venv").symlink_to(ROOT / ".venv")
     environment = surroundings(product.run, product.consumer, None)
-    (tmp_path / ".local" / "demo.env").write_text(exports(environment))
+    (folder / ".local" / "demo.env").write_text(exports(environment))
     async with aioboto3.Session().client("ec2", **product.run.client_settings) as ec2:
         await ec2.stop_instances(InstanceIds=[environment["DEMO_INSTANCE"]])
     assert len(STEPS) == 4
     for commands, shown in STEPS:
         shell = await asyncio.create_subprocess_exec(
             *("bash", "-ec", ". .local/demo.env\n" + commands),
-            cwd=tmp_path,
+            cwd=folder,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
