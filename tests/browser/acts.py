@@ -12,10 +12,16 @@ OTHER = "i-0b1c2d3e4f5a6b7c8"
 
 async def watch(page: Page, stage: Stage, *known: dict[str, Any], query: str = "") -> Viewer:
     """Opens the dashboard and answers its subscription with what is known."""
+    viewer = await enter(page, stage, *known, query=query)
+    await expect_connection(page, "live")
+    return viewer
+
+
+async def enter(page: Page, stage: Stage, *known: dict[str, Any], query: str = "") -> Viewer:
+    """As `watch`, for a page that may not be live for long enough to be looked at."""
     await page.goto(f"{stage.page_url}/{query}")
     viewer = await stage.viewer()
     await viewer.snapshot(*known, cursor="e-1")
-    await expect_connection(page, "live")
     return viewer
 
 
