@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     """How many of Redis' replicas must have an event before its message is acknowledged."""
     log_wait_s: float = Field(1.0, ge=0.05, le=60)
     """How long that may take; after it the event is appended again, as a repeat."""
+    log_rest_s: float = Field(0.0, ge=0, le=1)
+    """How long to wait after a read of Redis' stream that brought something, before the next: many
+    replicas then cost Redis less, and an event that follows another comes up to so much later."""
     signing_secret: str | None = Field(None, pattern="^arn:aws[a-z-]*:secretsmanager:")
     """The secret that signs watch tokens: the stack's output SigningKeyArn. None: no tokens."""
     jwks_url: HttpUrl | None = None
@@ -220,10 +223,10 @@ class Settings(BaseSettings):
         redis_address.address(value)
         return value
 
-    @field_validator("log_password", "log_ca")
+    @field_validator("log_password", "log_ca", "log_rest_s")
     @classmethod
     def _is_for_redis(cls, value: object, info: ValidationInfo) -> object:
-        if value is not None and str(info.data.get("log", "redis")).startswith("sqlite:"):
+        if value not in (None, 0) and str(info.data.get("log", "redis")).startswith("sqlite:"):
             raise ValueError(f"needs Redis as {PREFIX}LOG")
         return value
 

@@ -36,6 +36,7 @@ def make(settings: Settings, clock_ms: Callable[[], int] = now_ms) -> "SqliteLog
         now_ms=clock_ms,
         replicas=settings.log_replicas,
         wait_ms=round(settings.log_wait_s * 1000),
+        rest_s=settings.log_rest_s,
     )
 
 

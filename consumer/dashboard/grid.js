@@ -9,7 +9,7 @@ import { write } from "./rows.js";
 const TILES_UPTO = 60; // more, and a cell is a mark without words
 const WIDE = { tiles: 13, marks: 1.2 }; // rem, at least, with the gap
 const ROWS_PER_BAND = 8;
-const MADE_PER_FRAME = 250; // a cell is ~40 µs with its place; 10 ms leaves the frame its time
+const MADE_PER_FRAME = 120; // a cell is ~40 µs, ~200 with its place in the page: half a long task at the most
 
 export class Grid {
   #list;

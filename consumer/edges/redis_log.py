@@ -63,9 +63,10 @@ class RedisLog:
         now_ms: Callable[[], int],
         replicas: int = 0,
         wait_ms: int = 1_000,
+        rest_s: float = 0.0,
     ) -> None:
         """`replicas`: how many must have an entry before it counts as committed, and `wait_ms` how
-        long that may take.
+        long that may take. `rest_s`: from one read that brought something to the next.
         """
         self.head = 0
         self._server = server
@@ -76,6 +77,7 @@ class RedisLog:
         self._now_ms = now_ms
         self._replicas = replicas
         self._wait_ms = wait_ms
+        self._rest_s = rest_s
         self._knowledge = Knowledge()
         self._present = b""  # the server's epoch, by which is written
         self._waiting: deque[Waiting] = deque()
@@ -145,6 +147,8 @@ class RedisLog:
                 after = found[-1].place
                 self.head = max(self.head, after)
                 yield found
+                if self._rest_s:
+                    await asyncio.sleep(self._rest_s)
 
     async def read(self, after: int, upto: int) -> list[Entry]:
         """See `StatusLog.read`."""

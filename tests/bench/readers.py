@@ -14,11 +14,12 @@ _END: Final = b"}\r\n"  # of an event's JSON, which is each entry's last field
 class Reader(asyncio.Protocol):
     """One connection that asks for what comes next, as a replica that follows does."""
 
-    def __init__(self, stream: str) -> None:
+    def __init__(self, stream: str, rest_s: float) -> None:
         self.replies = 0
         self.bytes = 0
         self.place = b"0-0"
         self._stream = stream.encode()
+        self._rest_s = rest_s
         self._reply = b""
         self._transport: asyncio.Transport
 
@@ -37,7 +38,7 @@ class Reader(asyncio.Protocol):
             self.replies += 1
             self.place = places[-1]
             self._reply = b""
-            self._ask()
+            asyncio.get_running_loop().call_later(self._rest_s, self._ask)
 
     def close(self) -> None:
         self._transport.abort()

@@ -105,6 +105,19 @@ async def insist(log: StatusLog, batch: Sequence[Event]) -> list[Verdict]:
                 await asyncio.sleep(0.1)
 
 
+async def test_rest_joins_what_comes_meanwhile(place: Place) -> None:
+    """What comes after silence is told at once; what follows is told together, and all of it."""
+    log = await place.open(rest_s=3.0)
+    changes = log.changes(0)
+    told = asyncio.ensure_future(anext(changes))
+    await log.append(steps("run-1"))
+    assert [entry.place for entry in await told] == [1]
+    told = asyncio.ensure_future(anext(changes))
+    for run in ("run-2", "run-3", "run-4"):
+        await log.append(steps(run))
+    assert [entry.place for entry in await told] == [2, 3, 4]
+
+
 async def test_two_processes_take_each_event_once(place: Place) -> None:
     """What both are given at the same moment is appended by one, and a repeat to the other."""
     one, other = await place.open(), await place.open()

@@ -17,9 +17,10 @@ from tests.bench.readers import Reader
 from tests.bench.scenario import Results, Run, Scenario
 from tests.bench.stand import Sample
 
-FOLLOWERS: Final = (0, 10, 30, 60)
+# How many, and for how many seconds each rests after a read (STATUSWIRE_LOG_REST_S).
+FOLLOWERS: Final = ((0, 0.0), (10, 0.0), (30, 0.0), (60, 0.0), (60, 0.02))
 BATCHES: Final = (1, 10)
-RATE: Final = 100.0  # appends/s: as many reads of each follower, which are then never joined
+RATE: Final = 100.0  # appends/s: as many reads of each that does not rest, which are never joined
 LONGER: Final = 3  # than other plays
 FEWER: Final = 5  # rounds by this
 NAME: Final = "bench"
@@ -27,7 +28,9 @@ KEPT: Final = 1_000_000
 SOON_S: Final = 20.0
 
 
-async def _measure(redis: Pinned, port: int, followers: int, batch: int, seconds: float) -> Sample:
+async def _measure(
+    redis: Pinned, port: int, followers: tuple[int, float], batch: int, seconds: float
+) -> Sample:
     """Append at a steady pace; of Redis' CPU, what each append took."""
     server = RedisServer(address(f"redis://127.0.0.1:{port}"), name=NAME)
     log = RedisLog(
@@ -35,9 +38,10 @@ async def _measure(redis: Pinned, port: int, followers: int, batch: int, seconds
     )
     await log.open()
     loop = asyncio.get_running_loop()
+    count, rest_s = followers
     readers = [
-        (await loop.create_connection(lambda: Reader(server.keys[1]), "127.0.0.1", port))[1]
-        for _ in range(followers)
+        (await loop.create_connection(lambda: Reader(server.keys[1], rest_s), "127.0.0.1", port))[1]
+        for _ in range(count)
     ]
     appends = max(10, round(RATE * seconds))
     coming = executions(appends * batch)
@@ -52,7 +56,7 @@ async def _measure(redis: Pinned, port: int, followers: int, batch: int, seconds
     for reader in readers:
         reader.close()
     await log.close()
-    each = max(1, followers)
+    each = max(1, count)
     return {
         "append_us": used_s * 1e6 / appends,
         "replies": sum(reader.replies for reader in readers) / each / appends,
@@ -68,16 +72,18 @@ def play(run: Run) -> Results:
         for batch in BATCHES:
             alone_us = 0.0
             for followers in numbers:
-                folder = run.folder / f"{turn}-{batch}-{followers}"
+                count, rest_s = followers
+                folder = run.folder / f"{turn}-{batch}-{count}-{rest_s}"
                 with ExitStack() as closing:
                     redis, port = redis_server(folder, Cores.here().server, closing)
                     seconds = run.scale.seconds * LONGER
                     sample = asyncio.run(_measure(redis, port, followers, batch, seconds))
-                if followers:
-                    sample["each_us"] = (sample["append_us"] - alone_us) / followers
+                if count:
+                    sample["each_us"] = (sample["append_us"] - alone_us) / count
                 else:
                     alone_us = sample["append_us"]
-                name = f"{OURS}, appends of {batch}, {followers} readers"
+                resting = f" that rest {rest_s * 1000:g} ms" if rest_s else ""
+                name = f"{OURS}, appends of {batch}, {count} readers{resting}"
                 results.add(name, sample)
                 run.tell(f"followers {turn + 1}: {name}: {sample}")
     return results
