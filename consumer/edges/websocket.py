@@ -5,8 +5,6 @@ once per event and written as they are (docs/architecture.md says what that is w
 """
 
 import asyncio
-import logging
-import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import parse_qs, urlsplit
@@ -26,18 +24,16 @@ from consumer.core.messages import (
     TooMany,
     Unreadable,
 )
-from consumer.edges import bearer, handshake
+from consumer.edges import bearer, handshake, login
 from consumer.edges.addresses import Address
+from consumer.edges.login import LoginFailed
 from consumer.edges.stream import CLOSE_S, Stream
-from consumer.edges.tokens import KeysUnavailable, TokenRefused, Verifier
+from consumer.edges.tokens import TokenRefused, Verifier
 from consumer.edges.wire import Wire
-from consumer.hub import INTERNAL_ERROR
 
 if TYPE_CHECKING:
     from consumer.edges.mass_write import Crowd
     from consumer.edges.server import Server
-
-log = logging.getLogger(__name__)
 
 MAX_UNANSWERED: Final = 3
 STALLED_S: Final = 30.0  # a socket that takes nothing for so long is closed as too slow
@@ -258,32 +254,17 @@ class Connection(Stream):
         self._hold(self._log_in(verifier, token, fields))
 
     async def _log_in(self, verifier: Verifier, token: str, fields: dict[str, list[str]]) -> None:
-        grant = await self._verify(verifier, token)
-        if grant is None:
-            self._server.door.refuse("token")
-        elif self._is_open:
-            self._cork()
-            self._admit(grant, fields)
-            asyncio.get_running_loop().call_soon(self._uncork)
-        self._resume()
-
-    async def _verify(self, verifier: Verifier, token: str) -> Grant | None:
-        """What the token grants; None where the connection was closed instead."""
         try:
-            async with asyncio.timeout(self._server.door.limits.handshake_s):
-                grant = await verifier.verify(token)
-        except TokenRefused as error:
-            self.close(CloseCode.TOKEN, f"token refused: {error}")
-        except (KeysUnavailable, TimeoutError):
-            self.close(CloseCode.OVER_CAPACITY, "tokens cannot be verified now; try again")
-        except Exception:
-            log.exception("verifying a token failed; closing its connection")
-            self.close(INTERNAL_ERROR, "internal error")
+            grant = await login.grant_of(verifier, token, self._server.door.limits.handshake_s)
+        except LoginFailed as error:
+            self._server.door.refuse("token")
+            self.close(error.code, error.reason)
         else:
-            if not grant.has_expired(time.time()):
-                return grant
-            self.close(CloseCode.TOKEN, "the token has expired")
-        return None
+            if self._is_open:
+                self._cork()
+                self._admit(grant, fields)
+                asyncio.get_running_loop().call_soon(self._uncork)
+        self._resume()
 
     def _admit(self, grant: Grant, fields: dict[str, list[str]]) -> None:
         if not self._server.door.admit(self, self._bucket):
@@ -360,14 +341,21 @@ class Connection(Stream):
         self._hold(self._replace_grant(verifier, request))
 
     async def _replace_grant(self, verifier: Verifier, request: Token) -> None:
-        grant = await self._verify(verifier, request.token)
-        if grant is not None and self._is_open:
-            if grant.refused(self.session.told_of()):
-                self.close(CloseCode.FORBIDDEN, "the new token does not cover what is watched")
-            else:
-                self._grant = grant
-                self.write(messages.renewed(request.id, grant.expires_s or 0.0))
+        within_s = self._server.door.limits.handshake_s
+        try:
+            grant = await login.grant_of(verifier, request.token, within_s)
+        except LoginFailed as error:
+            self.close(error.code, error.reason)
+        else:
+            self._take_up(grant, request.id)
         self._resume()
+
+    def _take_up(self, grant: Grant, id_: str | None) -> None:
+        if grant.refused(self.session.told_of()):
+            self.close(CloseCode.FORBIDDEN, "the new token does not cover what is watched")
+        elif self._is_open:
+            self._grant = grant
+            self.write(messages.renewed(id_, grant.expires_s or 0.0))
 
     def _closed_by(self) -> str:
         """The code that we closed with; `client` where it began, `none` where nobody said one."""

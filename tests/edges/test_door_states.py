@@ -242,5 +242,5 @@ async def _live(moves: Moves, seed: int, *, is_tls: bool) -> None:
 def test_who_is_counted_is_there(moves: Moves, seed: int, *, is_tls: bool) -> None:
     """In whatever order: the counters are those of who is there, and nobody waits for ever."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("consumer.edges.websocket.time.time", lambda: CLOCK_S)
+        patch.setattr("consumer.edges.login.time.time", lambda: CLOCK_S)
         asyncio.run(_live(moves, seed, is_tls=is_tls))

@@ -153,7 +153,7 @@ def _cut(data: bytes, cuts: list[int]) -> list[bytes]:
 async def _live(moves: list[Move], cuts: list[int], last: Move, *, rests: bool) -> list[Any]:
     told = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("consumer.edges.websocket.time.time", lambda: CLOCK_S)
+        patch.setattr("consumer.edges.login.time.time", lambda: CLOCK_S)
         if not rests:
             patch.setattr(Stream, "_rest", lambda _: None)
         life = Life(Limits(messages_per_s=1e6, watches=3, fragments=4, message_bytes=70_000))

@@ -235,6 +235,8 @@ async def test_a_client_that_vanishes_is_let_go(
 async def test_a_stalled_reader_is_conflated_and_others_are_not(service: Service) -> None:
     """One client stops reading; the other gets everything meanwhile, and it itself catches up."""
     detail = {"pad": "x" * 15_000}
+    service.server.heartbeat_s = 60  # or it would be dropped for not answering pings
+    await asyncio.sleep(0.3)
     quick = await service.connect("?watch=*", max_queue=None)
     stalled = await service.connect("?watch=*", max_queue=1, close_timeout=0.5)
     await _next(quick, "snapshot")
