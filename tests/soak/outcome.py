@@ -63,4 +63,6 @@ class Report:
             lines.append(f"- {kind}: {told}")
         for kind, seed in self.failed:
             lines.append(f"  replay: make soak ONLY={kind} SEED={seed} RUNS=1")
+        if self.failed:
+            lines.append("  what they left: .local/soak")
         return "\n".join(lines)

@@ -11,10 +11,11 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import aioboto3
+import msgspec
 
 from infra.local.daemon import Consumer, ConsumerError
 from infra.local.emulator import Emulator
-from infra.local.places import Ports, child_environment, client_settings
+from infra.local.places import CACHE, Ports, child_environment, client_settings
 from tests.soak.load import Outgoing
 from tests.soak.oracle import (
     Evidence,
@@ -33,6 +34,8 @@ VISIBILITY_S: Final = 2  # the least that the consumer allows
 MAX_RECEIVES: Final = 20  # the stack's
 PATIENCE_S: Final = 90.0
 LOOK_S: Final = 0.1
+LEFT: Final = CACHE / "soak"
+"""What each trial that broke a promise leaves, by its name: what it judged, and consumers' logs."""
 DEPTH: Final = (
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesNotVisible",
@@ -271,7 +274,23 @@ class Stage:
         if findable:
             asked = [entry for entry in log.entries if entry.event.source == "reconcile"]
             outcome.figures["found by asking"] = len(asked)
+        if outcome.objections:
+            self._leave(log, outcome)
         return outcome
+
+    def _leave(self, log: Evidence, outcome: Outcome) -> None:
+        """A rare failure may not come again: keep what shows how it came about."""
+        folder = LEFT / self.name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for consumer in self.consumers:
+            shutil.copy(consumer.output, folder)
+        visits = {
+            f"{number} {viewer.pattern}": viewer.visits
+            for number, viewer in enumerate(self.viewers)
+        }
+        for name, what in (("log", log), ("viewers", visits), ("objections", outcome.objections)):
+            (folder / f"{name}.json").write_bytes(msgspec.json.encode(what))
 
 
 def _heard(viewers: Iterable[Viewer]) -> dict[str, int]:
