@@ -15,6 +15,7 @@ from aiobotocore.config import AioConfig
 from consumer import status_logs
 from consumer.core.events import Event
 from consumer.core.grant import Terms
+from consumer.core.recent import Recent
 from consumer.edges.backlog import Backlogs
 from consumer.edges.door import Door, make_room
 from consumer.edges.executions import Executions
@@ -82,6 +83,8 @@ class App:
             self.counts,
             self.timings,
             self.mass,
+            # No more than the log itself may have.
+            Recent(min(settings.recent_events, settings.retention_events)),
         )
         self.gate = Gate(
             lambda: self.status_log.head - self.hub.place, lambda: self.status_log.away_s

@@ -15,6 +15,7 @@ from consumer.core import events, messages, statuses
 from consumer.core.audiences import Audience, Audiences, Members
 from consumer.core.entries import Batch, Entry, cursor, place_in
 from consumer.core.messages import Subscribe, Unsubscribe
+from consumer.core.recent import Recent
 from consumer.core.session import Session, Tally
 from consumer.core.view import View
 from consumer.core.watch import single_executions
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 ORIGIN: Final = 0  # the place before the first
 MAX_JOINED_EVENTS: Final = 64  # in one write; far below the outbox's bound, which is for the slow
 MAX_WRITE_BYTES: Final = 64 * 1024  # of a replay at once: what the socket's own buffer may hold
+REPLAYED: Final = 100  # entries at once: × ~3 µs to make their frames, and others have their turn
 INTERNAL_ERROR: Final = 1011  # RFC 6455, section 7.4.1
 RETRY_S: Final = 0.5  # while the log does not answer
 
@@ -56,8 +58,11 @@ class Hub:
         counts: Counts | None = None,
         timings: Timings | None = None,
         spread: Spread | None = None,
+        recent: Recent | None = None,
     ) -> None:
+        """`recent` keeps what is to be resumed from without asking the log; by default, nothing."""
         self._spread = spread or Spread()
+        self._recent = Recent() if recent is None else recent
         self.place = ORIGIN
         self.view = View()
         self.clients: set[Client] = set()
@@ -87,6 +92,7 @@ class Hub:
             for entry in newest:
                 view.apply(entry)
             self.view = view
+            self._recent.begin(self.place)
         finally:
             gc.enable()
         gc.freeze()  # nor is it looked for later on, in what was there at the start
@@ -161,8 +167,11 @@ class Hub:
         return sum(len(audience.members) for audience in self._audiences.of(entry))
 
     def forget_ended(self, before_ms: int) -> None:
-        """Let ended executions and terminated instances fade out of the view."""
+        """Let ended executions and terminated instances fade out of the view, and entries as old
+        out of memory.
+        """
         self.view.forget_ended(before_ms)
+        self._recent.forget(before_ms)
 
     async def close(self) -> None:
         """End what is under way for clients."""
@@ -179,6 +188,7 @@ class Hub:
         watched = []
         for entry in entries:
             self.view.apply(entry)
+            self._recent.add(entry)
             if found := self._audiences.of(entry):
                 watched.append(entry)
                 for audience in found:
@@ -319,24 +329,33 @@ class Hub:
     async def _replay(
         self, client: Client, watch: Set[str], after: int, upto: int, *, again: bool = True
     ) -> None:
-        """Send the log's matching entries in (after, upto], paced by the socket.
+        """Send the matching entries in (after, upto], paced by the socket.
 
         Not `again`: what a pattern that the client watches already brought it is left out.
         """
         while after < upto:
             self._check_epoch(client.session)
-            if not (entries := await self._log.read(after, upto)):
-                break
+            entries, after = await self._matching(watch, after, upto)
             frames = [
-                entry.frame
-                for entry in entries
-                if not watch.isdisjoint(entry.patterns)
-                and (again or not client.session.was_told(entry))
+                entry.frame for entry in entries if again or not client.session.was_told(entry)
             ]
             for write in _joined(frames):
                 client.write(write)
                 await client.drained()
-            after = entries[-1].place
+
+    async def _matching(
+        self, watch: Set[str], after: int, upto: int
+    ) -> tuple[Sequence[Entry], int]:
+        """Some of them, and the place up to which these are all: from memory, or from the log."""
+        if after >= self._recent.floor:
+            found, reached = self._recent.matching(watch, after, upto, REPLAYED)
+            if reached < upto:
+                await self._line.turn()  # nothing else lets others go on
+            return found, reached
+        if not (entries := await self._log.read(after, upto)):
+            return (), upto
+        matching = [entry for entry in entries if not watch.isdisjoint(entry.patterns)]
+        return matching, entries[-1].place
 
     async def _gap(self, client: Client, id_: str | None, patterns: Iterable[str]) -> None:
         self._counts["gaps", ""] += 1

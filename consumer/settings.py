@@ -148,6 +148,9 @@ class Settings(BaseSettings):
     """How long events are kept, and ended executions shown."""
     retention_events: int = Field(1_000_000, ge=1)
     """How many events are kept at most: × ~1 kB ≈ 1 GB of disk."""
+    recent_events: int = Field(10_000, ge=0)
+    """How many of the newest are in memory, too, at most: × ~2 kB = 20 MB. Clients that come back
+    within these resume without asking the log."""
     instance_tag: str = "statuswire=managed"
     """Which instances are shown: those with this tag, `key=value`; `*` shows all."""
     sweep_s: float = Field(300.0, ge=1, le=86_400)

@@ -22,6 +22,7 @@ import uvloop
 from consumer import daemon
 from consumer.core.events import Event
 from consumer.core.limits import Limits
+from consumer.core.recent import Recent
 from consumer.edges.door import Door, make_room
 from consumer.edges.http import Site
 from consumer.edges.mass_write import mass_writer
@@ -43,6 +44,7 @@ NAME: Final = "bench"  # of a log in Redis
 POLLS: Final = 16
 RETENTION_S: Final = 3600.0
 KEPT_EVENTS: Final = 100_000
+KEPT_RECENT: Final = 10_000  # the default
 PRUNE_S: Final = 60.0
 # The door's bounds on strangers are not what is measured, and all viewers come from one machine.
 LIMITS: Final = Limits(connections=60_000, half_open=4_000, handshakes_per_s=100_000.0)
@@ -61,7 +63,7 @@ async def serve(where: str, heartbeat_s: float) -> None:
         log = TimedLog(kept)
         counts, timings = Counts(), Timings(_now_ms)
         mass = mass_writer()
-        hub = Hub(log, _now_ms, counts, timings, mass)
+        hub = Hub(log, _now_ms, counts, timings, mass, Recent(KEPT_RECENT))
         await hub.load()
         closing.push_async_callback(hub.close)
         server = Server(

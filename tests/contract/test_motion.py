@@ -12,6 +12,7 @@ from consumer.core import statuses, watch
 from consumer.core.entries import Entry
 from consumer.core.events import Event
 from consumer.core.messages import Subscribe
+from consumer.core.recent import Recent
 from consumer.core.statuses import Verdict
 from consumer.hub import Hub
 from consumer.ports import LogUnavailable, StatusLog
@@ -183,7 +184,8 @@ async def test_clients_that_come_and_go_while_events_arrive(logs: Logs, seed: in
     """No interleaving loses an event, repeats one, or moves a cursor too far."""
     dice = random.Random(seed)
     log = await logs.open(now_ms)
-    hub = Hub(HesitantLog(log, dice), now_ms)  # type: ignore[arg-type]
+    recent = Recent((0, 8, 1_000)[seed % 3])
+    hub = Hub(HesitantLog(log, dice), now_ms, recent=recent)  # type: ignore[arg-type]
     await hub.load()
     following = asyncio.create_task(hub.follow())
     viewers = [Viewer(hub, log.epoch, dice) for _ in range(5)]

@@ -17,6 +17,7 @@ from consumer.core import events, messages
 from consumer.core.entries import Batch
 from consumer.core.events import Event
 from consumer.core.limits import Limits
+from consumer.core.recent import Recent
 from consumer.core.session import Session
 from consumer.hub import Hub
 from consumer.ports import StatusLog
@@ -168,7 +169,7 @@ class Player:
 
     async def _start(self) -> None:
         self.log = await self._open_log(self._now_ms)
-        self.hub = Hub(self.log, self._now_ms)
+        self.hub = Hub(self.log, self._now_ms, recent=Recent(RETENTION_EVENTS))
         await self.hub.load()
         self._following = asyncio.create_task(self.hub.follow())
 

@@ -10,6 +10,7 @@ import pytest
 
 from consumer.core.events import Event
 from consumer.core.messages import Subscribe
+from consumer.core.recent import Recent
 from consumer.core.statuses import Verdict
 from consumer.edges import redis_log
 from consumer.edges.redis_log import RedisLog
@@ -431,6 +432,33 @@ async def test_clients_are_told_of_a_new_epoch(place: Place) -> None:
         assert not idle.frames, "who watches nothing has missed nothing"
         hub.beat(hub.clients)
         assert (await told(client, "heartbeat"))["cursor"] == f"{log.epoch}-4"
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        await hub.close()
+
+
+async def test_memory_ends_with_its_epoch(place: Place) -> None:
+    """Places begin again where all was lost, and what stood at them before is told to nobody."""
+    log = await place.open()
+    hub = Hub(log, lambda: NOW_MS, recent=Recent(100))
+    await hub.load()
+    following = asyncio.create_task(hub.follow())
+    try:
+        await log.append(steps("run-1", "run-2", "run-3"))
+        await until(lambda: hub.place == 3)
+        place.server.kill()
+        place.server.start()  # without its memory, and nothing was on a disk
+        await until(lambda: hub.place == 0)
+        await insist(log, steps("run-8"))
+        await insist(log, steps("run-9"))
+        await until(lambda: hub.place == 2)
+        client = RecordingClient(hub.epoch)
+        hub.admit(client)
+        hub.request(client, Subscribe(["*"], since=f"{log.epoch}-0"))
+        await until(lambda: any(frame["op"] == "resumed" for frame in client.frames))
+        ids = [frame["event"]["id"] for frame in client.frames if frame["op"] == "status"]
+        assert ids == ["run-8.1", "run-9.1"]
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
