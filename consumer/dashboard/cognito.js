@@ -53,7 +53,7 @@ export function signOutUrl({ url, client_id }) {
  */
 export async function credentialsFor(config, idToken) {
   const { region, user_pool, identity_pool } = config;
-  if (!claimsOf(idToken)["cognito:preferred_role"]) throw new Refused(NO_GROUP);
+  if (!claimsOf(idToken)["cognito:groups"]?.length) throw new Refused(NO_GROUP);
   const Logins = { [`cognito-idp.${region}.amazonaws.com/${user_pool}`]: idToken };
   const { IdentityId } = await call(config, "GetId", { IdentityPoolId: identity_pool, Logins });
   const { Credentials } = await call(config, "GetCredentialsForIdentity", { IdentityId, Logins });

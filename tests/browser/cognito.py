@@ -225,7 +225,6 @@ class Cognito:
         claims |= {"sub": account.sub, "email": account.email, "exp": now_s + self.id_token_s}
         if account.groups:
             claims["cognito:groups"] = account.groups
-            claims["cognito:preferred_role"] = _arn(account.groups[0])
         return jwt.encode(claims, KEY, algorithm="HS256")
 
     async def _revoke(self, request: web.Request) -> web.Response:
