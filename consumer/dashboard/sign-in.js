@@ -153,6 +153,8 @@ export class SignIn {
   #leave() {
     this.#person.leave();
     this.#forget("Signing out …");
+    // Who comes back by the browser's button must not find the page as it was.
+    addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
     location.assign(signOutUrl(this.#config));
   }
 

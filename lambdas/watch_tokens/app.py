@@ -30,6 +30,7 @@ PATTERN = re.compile(
     r"|execution:(?:[^\s:]{1,80}"
     r"|arn:aws[a-z-]*:states:[a-z0-9-]+:[0-9]{12}:(?:execution|express):[^\s:]+:\S+)"
 )
+SHARED_SESSION = "/CognitoIdentityCredentials"  # of whoever has credentials of an identity pool
 # One user pool, and again with the person in it.
 PERSON = re.compile(
     r"(?P<pool>(?:https://)?cognito-idp\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?/[\w-]+)"
@@ -155,13 +156,12 @@ def caller_of(event: APIGatewayProxyEvent) -> str:
     `Refused`: without IAM, or by a role that many share, there is nobody to name.
     """
     identity = event.request_context.identity
-    if identity.cognito_identity_pool_id:
+    caller = identity.user_arn
+    if identity.cognito_identity_pool_id or (caller or "").endswith(SHARED_SESSION):
         # All people of a group are one ARN. Each is named in API Gateway's list of providers
         # (developer guide, "$context variables", cognitoAuthenticationProvider).
         person = PERSON.fullmatch(identity.cognito_authentication_provider or "")
         caller = person and person["caller"]
-    else:
-        caller = identity.user_arn
     if not caller:
         message = "A token is issued to a caller that IAM knows by name."
         raise Refused(HTTPStatus.FORBIDDEN, "forbidden", message)

@@ -72,8 +72,20 @@ async def sign_in(page: Page, cognito: Cognito, *groups: str, query: str = "") -
     account = cognito.person(ANA, *groups)
     await page.goto(f"{cognito.origin}/{query}")
     await go_and_sign_in(page)
-    await expect_connection(page, "live")
+    await expect_live(page)
     return account
+
+
+async def expect_live(page: Page) -> None:
+    """After a load, a redirect and five questions: longer than what is asked for on the spot."""
+    live = page.locator("body[data-connection=live]")
+    await expect(live).to_be_visible(timeout=WITHIN_S * 1_000)
+
+
+async def expect_told(page: Page, text: str) -> None:
+    """What the page says of the person, likewise."""
+    told = page.locator("#person-told")
+    await expect(told).to_contain_text(text, timeout=WITHIN_S * 1_000)
 
 
 def asked(cognito: Cognito, name: str) -> list[dict[str, str]]:
@@ -92,7 +104,7 @@ async def test_a_person_signs_in_and_watches(
 ) -> None:
     """By a code that is bound to this browser, and a watch token that is asked for as them."""
     account = await sign_in(page, cognito, "watchers")
-    await expect(page.locator("#person-told")).to_have_text(f"Signed in as {ANA}")
+    await expect_told(page, f"Signed in as {ANA}")
     await expect(page.get_by_role("dialog")).to_have_count(0)
     (token,) = asked(cognito, "token")
     assert token["grant_type"] == "authorization_code"
@@ -134,7 +146,7 @@ async def test_a_reload_is_one_press(page: Page, server: Service, cognito: Cogni
     form = page.get_by_role("dialog", name="Sign in to watch")
     await expect(form.get_by_role("button", name="Sign in")).to_be_focused()
     await page.keyboard.press("Enter")
-    await expect_connection(page, "live")
+    await expect_live(page)
 
 
 # What a person may do.
@@ -180,7 +192,7 @@ async def test_who_is_in_no_group_is_told(page: Page, server: Service, cognito: 
     cognito.person(ANA)
     await page.goto(f"{cognito.origin}/")
     await go_and_sign_in(page)
-    await expect(page.locator("#person-told")).to_contain_text("You are in no group here")
+    await expect_told(page, "You are in no group here")
     await expect_connection(page, "locked")
     assert cognito.calls == []
 
@@ -191,7 +203,7 @@ async def test_without_signing_in_a_token_only_watches(
     """Who pastes one sees all, and is asked to sign in before anything is sent."""
     await page.goto(f"{cognito.origin}/")
     await paste(page, tokens.make("*"))
-    await expect_connection(page, "live")
+    await expect_live(page)
     await order(page, server)
     alert = page.get_by_role("dialog").get_by_role("alert")
     await expect(alert).to_have_text("Sign in first.")
@@ -240,7 +252,7 @@ async def test_a_token_that_ended_meanwhile_is_replaced(
     tokens.known.pop(tokens.asked[-1])
     expire(connection)  # type: ignore[arg-type] # a connection, to whoever serves it
     await until(lambda: server.hub.clients and connection not in server.hub.clients)
-    await expect_connection(page, "live")
+    await expect_live(page)
     await expect(page.get_by_role("dialog")).to_have_count(0)
     assert [route for _, route, _ in cognito.calls] == ["/watch-tokens"] * 2
 
@@ -254,7 +266,7 @@ async def test_a_token_that_the_server_does_not_take_is_not_asked_for_for_ever(
     await page.goto(f"{cognito.origin}/")
     await go_and_sign_in(page)
     text = "The server refused the token that was issued to you"
-    await expect(page.locator("#person-told")).to_contain_text(text)
+    await expect_told(page, text)
     assert len(cognito.calls) == 1
 
 
@@ -267,10 +279,10 @@ async def test_the_api_may_be_away(
     await lone_page.clock.install(time=time.time())
     await lone_page.goto(f"{cognito.origin}/")
     await go_and_sign_in(lone_page)
-    await expect(lone_page.locator("#person-told")).to_contain_text("asked again in 15 s")
+    await expect_told(lone_page, "asked again in 15 s")
     cognito.is_api_away = False
     await lone_page.clock.fast_forward(15_000)
-    await expect_connection(lone_page, "live")
+    await expect_live(lone_page)
     await lone_page.close()
     forget(complaints, "ERR_")
 
@@ -326,7 +338,7 @@ async def test_somebody_elses_code_is_not_redeemed(
 ) -> None:
     """A link with a code would make this page theirs: no sign-in of this tab waits for it."""
     await page.goto(f"{cognito.origin}/signed-in?code=stolen&state={'s' * 43}")
-    await expect(page.locator("#person-told")).to_contain_text("no sign-in of this tab")
+    await expect_told(page, "no sign-in of this tab")
     await expect_connection(page, "locked")
     assert page.url == f"{cognito.origin}/"
     assert asked(cognito, "token") == []
@@ -340,9 +352,9 @@ async def test_another_state_is_refused(page: Page, server: Service, cognito: Co
     await expect(page.get_by_label("Email")).to_be_visible()
     (journey,) = asked(cognito, "authorize")
     await page.goto(f"{cognito.origin}/signed-in?code=stolen&state={'s' * 43}")
-    await expect(page.locator("#person-told")).to_contain_text("no sign-in of this tab")
+    await expect_told(page, "no sign-in of this tab")
     await page.goto(f"{cognito.origin}/signed-in?code=stolen&state={journey['state']}")
-    await expect(page.locator("#person-told")).to_contain_text("no sign-in of this tab")
+    await expect_told(page, "no sign-in of this tab")
     assert asked(cognito, "token") == []
 
 
@@ -355,7 +367,7 @@ async def test_a_code_is_good_once(
     await sign_in(page, cognito, "watchers")
     (address,) = (url for url in back if "/signed-in?" in url)
     await page.goto(address)
-    await expect(page.locator("#person-told")).to_contain_text("no sign-in of this tab")
+    await expect_told(page, "no sign-in of this tab")
     (first,) = asked(cognito, "token")
     async with aiohttp.ClientSession() as http:
         for change in ({}, {"code_verifier": "v" * 43}, {"code_verifier": ""}):
@@ -381,7 +393,7 @@ async def test_a_code_without_its_verifier_is_worth_nothing(
     await page.goto(f"{cognito.origin}/")
     await page.evaluate("sessionStorage.clear()")
     await page.goto(f"{cognito.origin}/signed-in?code={code}&state={journey['state']}")
-    await expect(page.locator("#person-told")).to_contain_text("no sign-in of this tab")
+    await expect_told(page, "no sign-in of this tab")
 
 
 async def test_a_token_of_another_pool_is_refused(
@@ -392,7 +404,7 @@ async def test_a_token_of_another_pool_is_refused(
     cognito.person(ANA, "operators")
     await page.goto(f"{cognito.origin}/")
     await go_and_sign_in(page)
-    await expect(page.locator("#person-told")).to_contain_text("That token is of another user pool")
+    await expect_told(page, "That token is of another user pool")
     assert asked(cognito, "GetId") == []
 
 
@@ -404,9 +416,7 @@ async def test_whoever_breaks_off_is_told(page: Page, server: Service, cognito: 
     (journey,) = asked(cognito, "authorize")
     why = "error=access_denied&error_description=User+is+disabled"
     await page.goto(f"{cognito.origin}/signed-in?{why}&state={journey['state']}")
-    await expect(page.locator("#person-told")).to_have_text(
-        "Signing in was broken off: User is disabled. Sign in again."
-    )
+    await expect_told(page, "Signing in was broken off: User is disabled. Sign in again.")
 
 
 async def test_everyone_can_sign_in(page: Page, server: Service, cognito: Cognito) -> None:

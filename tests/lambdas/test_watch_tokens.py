@@ -193,9 +193,10 @@ def test_a_person_from_cognito_is_named(scheme: str) -> None:
 )
 def test_who_came_by_cognito_and_has_no_name_gets_no_token(provider: str) -> None:
     """A guest, or somebody of another provider: the role that they share names nobody."""
-    identity = {"cognitoIdentityPoolId": IDENTITIES, "cognitoAuthenticationProvider": provider}
-    answer = ask({"watch": ["*"]}, caller=SHARED, **identity)
-    assert (answer["statusCode"], answer["body"]["error"]) == (403, "forbidden")
+    for pool in ({"cognitoIdentityPoolId": IDENTITIES}, {}):
+        identity = pool | {"cognitoAuthenticationProvider": provider}
+        answer = ask({"watch": ["*"]}, caller=SHARED, **identity)
+        assert (answer["statusCode"], answer["body"]["error"]) == (403, "forbidden")
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ OUTPUTS = {
     *("ConsumerPolicyArn", "SigningKeyArn", "TokenAudience", "CloudWatchDashboardUrl"),
 }
 # The consumer's settings that no operator should have to look up.
-# Not REST_URL: it shows buttons, and a browser cannot sign.
+# Not REST_URL: it shows buttons, which are refused unless people sign in (docs/sign-in.md).
 KNOWN_BY_THE_STACK = {"QUEUE_URL", "SERVICE_QUEUE_URL", "SIGNING_SECRET", "AUDIENCE"}
 # API Gateway developer guide, "Variables for access logging for API Gateway".
 LOGGED = {
