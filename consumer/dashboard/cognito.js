@@ -7,7 +7,7 @@ const NO_GROUP =
   "You are in no group here, so you may not even watch. An administrator can put you into watchers or operators.";
 const ENDED = "You have been signed out, or it is too long ago. Sign in again.";
 const USED = "That sign-in took too long, or was used before. Sign in again.";
-const TELL = "Tell an operator: the settings of the sign-in do not fit its user pool.";
+const TELL = "Tell whoever runs this: the settings of the sign-in do not fit its user pool.";
 
 /** A person cannot go on like this; the message says what to do. */
 export class Refused extends Error {

@@ -61,7 +61,7 @@ export class SignIn {
     if (this.#person === null) return this.#isSeenTo;
     if (this.#isOnTrial) {
       this.#isOnTrial = false;
-      this.#tell(`The server refused the token that was issued to you (${why}). Tell an operator.`);
+      this.#tell(`The server refused the token that was issued to you (${why}). Tell whoever runs it.`);
       return false;
     }
     this.#renew();
