@@ -121,7 +121,7 @@ class App:
             )
             server = Server(
                 self.hub,
-                Site(settings.rest_url, self.readiness.missing),
+                Site(settings.rest_url, self.readiness.missing, settings.cognito),
                 self.counts,
                 self._door(),
                 heartbeat_s=settings.heartbeat_s,

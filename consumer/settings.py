@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from consumer import redis_address
 from consumer.core.limits import Limits
+from consumer.sign_in import SignIn, sign_in
 
 PREFIX = "STATUSWIRE_"
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -47,7 +48,13 @@ def _http_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _sign_in_address(address: str) -> str:
+    sign_in(address)
+    return address
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+SignInAddress = Annotated[str, AfterValidator(_sign_in_address)]
 
 
 class Settings(BaseSettings):
@@ -108,6 +115,8 @@ class Settings(BaseSettings):
     choose, and `listening` in the log says what."""
     rest_url: HttpUrl | None = None
     """The REST API, stage included, for the dashboard's buttons; none hides them."""
+    sign_in: SignInAddress | None = None
+    """Where people sign in on the dashboard: the stack's output SignInAddress. None: nowhere."""
     origins: Annotated[frozenset[str], NoDecode] = frozenset()
     """Origins of other pages that may connect, separated by commas."""
     max_connections: int = Field(20_000, ge=1)
@@ -285,6 +294,17 @@ class Settings(BaseSettings):
             raise ValueError(f"goes together with {PREFIX}TLS_CERTIFICATE")
         return value
 
+    @field_validator("sign_in")
+    @classmethod
+    def _is_for_the_rest_api(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("rest_url", "wrong") is None:
+            raise ValueError(f"needs {PREFIX}REST_URL, which those who have signed in may call")
+        if value is not None and info.data.get("jwks_url") is not None:
+            raise ValueError(
+                f"not beside {PREFIX}JWKS_URL: who has signed in brings a token of the stack's own"
+            )
+        return value
+
     @field_validator("host", "metrics_host")
     @classmethod
     def _lets_no_stranger_in(cls, value: str, info: ValidationInfo) -> str:
@@ -334,6 +354,11 @@ class Settings(BaseSettings):
         """The SQLite log's file; None where the log is in Redis."""
         scheme, _, path = self.log.partition(":")
         return Path(path) if scheme == "sqlite" else None
+
+    @property
+    def cognito(self) -> SignIn | None:
+        """Where people sign in; None where nobody does."""
+        return None if self.sign_in is None else sign_in(self.sign_in)
 
     @property
     def tag(self) -> tuple[str, str] | None:

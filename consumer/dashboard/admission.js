@@ -77,10 +77,14 @@ export class Admission {
   }
 
   #ask(why, isRefusal = false) {
-    write($("token-title"), this.#isLocked ? "This server asks for a token" : "Use a new token");
+    write($("token-title"), this.#isLocked ? this.#locked() : "Use a new token");
     this.#tell(why ? `${why[0].toUpperCase()}${why.slice(1)}.` : "", isRefusal);
     if (!$("token-dialog").open) $("token-dialog").showModal();
-    $("token-field").focus();
+    $(isSignInOffered() ? "sign-in-here" : "token-field").focus();
+  }
+
+  #locked() {
+    return isSignInOffered() ? "Sign in to watch" : "This server asks for a token";
   }
 
   #tell(text, isRefusal = false) {
@@ -102,4 +106,8 @@ export class Admission {
     write($("token-new"), grant === null ? "Enter a token" : "New token");
     this.tick(Date.now());
   }
+}
+
+function isSignInOffered() {
+  return !$("sign-in-offer").hidden;
 }

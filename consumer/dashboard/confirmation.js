@@ -17,7 +17,7 @@ export class Confirmation {
 
   /**
    * Tells its owner, by these methods: `begun(instanceId, name)` when it is sent,
-   * `answered(instanceId, {ok, text})` with one line.
+   * `answered(instanceId, {ok, text})` with one line. By its `send` it asks.
    */
   constructor(owner) {
     this.#owner = owner;
@@ -51,7 +51,8 @@ export class Confirmation {
     const machine = new FormData($("order-form")).get("machine");
     this.#setBusy(true, VERBS[action].doing);
     this.#owner.begun(instance.id, name);
-    const answer = await order(restUrl, { machine, instanceId: instance.id, action, name });
+    const { send } = this.#owner;
+    const answer = await order(send, restUrl, { machine, instanceId: instance.id, action, name });
     const text = `${action} ${instance.name || instance.id}: ${answer.text}`;
     this.#owner.answered(instance.id, { ok: answer.ok, text });
     if (this.#asked !== asked) return; // closed meanwhile; the page shows the answer

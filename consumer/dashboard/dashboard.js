@@ -15,11 +15,13 @@ import { listenToKeys } from "./keyboard.js";
 import { counted } from "./notation.js";
 import { setFlashing, tellMoment } from "./panels.js";
 import { write } from "./rows.js";
+import { SignIn } from "./sign-in.js";
 import { Stream } from "./stream.js";
 import { Ticker } from "./ticker.js";
 import { Workflows } from "./workflows.js";
 
 const CLOCK_EVERY_MS = 1_000;
+const CONFIG_WITHIN_MS = 5_000; // then the page does with what it knows
 const DRAW_EVERY_MS = 100; // as often as an eye follows; between two, events are only counted
 const DRAW_BUSY_MS = 250; // where more comes at once than can be read
 const BUSY_FROM = 10; // events at once
@@ -34,6 +36,8 @@ const clock = new ServerClock();
 const board = new Board();
 const busy = new Set(); // instances with an order that is not answered yet
 const connection = new Connection();
+// First of all: who comes back from signing in has a code in the address.
+const signIn = new SignIn({ present: (token) => stream.present(token), nowMs: () => clock.nowMs() });
 const address = new Address(changeView);
 const workflows = new Workflows(address, drawSoon);
 const fleet = new Fleet(address, clock);
@@ -46,7 +50,8 @@ const ticker = new Ticker(
   drawSoon,
 );
 const admission = new Admission((token) => stream.present(token));
-const confirmation = new Confirmation({ begun: orderBegun, answered: orderAnswered });
+const orders = { send: signIn.send, begun: orderBegun, answered: orderAnswered };
+const confirmation = new Confirmation(orders);
 let config = { rest_url: null };
 let drawnAtMs = 0;
 let isDrawing = false;
@@ -58,12 +63,17 @@ let opener = null; // what has the focus again when the inspector closes
 const stream = new Stream(streamUrl(), {
   connection(state) {
     const isNew = connection.name !== state.name;
-    if (isNew && ["live", "locked"].includes(state.name)) readConfig();
     connection.become(state);
-    admission.connection(state);
+    signIn.connection(state);
+    if (isNew && state.name === "live") readConfig();
+    if (state.name === "locked") letIn(state);
+    else admission.connection(state);
   },
-  granted: (grant) => admission.granted(grant),
-  tokenRefused: (why) => admission.refused(why),
+  granted(grant) {
+    admission.granted(signIn.isIn ? null : grant);
+    signIn.granted(grant);
+  },
+  tokenRefused: (why) => signIn.refused(why) || admission.refused(why),
   snapshot(events) {
     board.replace(events);
     for (const event of events) followed.hear(event, false);
@@ -111,17 +121,25 @@ function readPast(pattern, signal) {
   return readKept(streamUrl(), stream.token, pattern, signal);
 }
 
+/** Only the configuration tells whether people sign in here, or bring a token. */
+async function letIn(state) {
+  await readConfig();
+  if (connection.name !== "locked" || signIn.unlock(state.why)) return;
+  admission.connection(state);
+}
+
 /** Read again whenever the stream comes back: the server behind it may be another one. */
 async function readConfig() {
   try {
     const askedAtMs = Date.now();
-    const response = await fetch("/config.json");
+    const response = await fetch("/config.json", { signal: AbortSignal.timeout(CONFIG_WITHIN_MS) });
     clock.take(response.headers.get("Date"), askedAtMs, Date.now());
     if (response.ok) config = await response.json();
   } catch {
     return; // without it the page only watches
   }
   connection.skew(clock.skewMs);
+  signIn.offer(config);
   document.body.dataset.orders = config.rest_url ? "allowed" : "none";
   write($("version"), config.version ?? "");
   write($("token-url"), `${config.rest_url ?? "<RestApiUrl>"}/watch-tokens`);

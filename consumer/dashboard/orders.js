@@ -1,5 +1,7 @@
 /** The REST API, as this page uses it: asks for a run and says in one line what was answered. */
 
+import { Refused } from "./cognito.js";
+
 const ANSWER_WITHIN_MS = 35_000; // API Gateway gives up after 29 s by default
 const TEXT_SHOWN_CHARS = 240;
 const ROUTES = { express: "/express-instance", standard: "/standard-instance" };
@@ -7,11 +9,11 @@ const ROUTES = { express: "/express-instance", standard: "/standard-instance" };
 /**
  * Asks `machine` to `action` an instance, under a name: sent again, a Standard run of that name
  * is begun once. Resolves to `{ok, text, isOpen}`; never rejects. `isOpen`: nobody knows whether
- * it was done.
+ * it was done. `send` is as `fetch`, for whoever is allowed to.
  */
-export async function order(restUrl, { machine, instanceId, action, name }) {
+export async function order(send, restUrl, { machine, instanceId, action, name }) {
   try {
-    const response = await fetch(restUrl + ROUTES[machine], {
+    const response = await send(restUrl + ROUTES[machine], {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ instance_id: instanceId, action, name }),
@@ -22,6 +24,7 @@ export async function order(restUrl, { machine, instanceId, action, name }) {
     const isOpen = response.status >= 500;
     return { ok: response.ok, text: told || `answered ${response.status}`, isOpen };
   } catch (error) {
+    if (error instanceof Refused) return { ok: false, text: error.message, isOpen: false };
     const isLate = error.name === "TimeoutError";
     return {
       ok: false,

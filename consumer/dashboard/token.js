@@ -67,7 +67,7 @@ function arePatterns(claim) {
 }
 
 /** Unverified: good enough for what to ask for and when to warn; the server decides. */
-function claimsOf(token) {
+export function claimsOf(token) {
   try {
     const payload = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
     const bytes = Uint8Array.from(atob(payload), (character) => character.charCodeAt(0));

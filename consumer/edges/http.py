@@ -2,6 +2,7 @@
 
 import mimetypes
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from email.utils import formatdate
 from http import HTTPStatus
 from importlib.resources import files
@@ -14,6 +15,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from consumer import __version__
+from consumer.sign_in import SignIn
 
 _JSON: Final = "application/json"
 _TEXT: Final = "text/plain; charset=utf-8"
@@ -24,19 +26,28 @@ _ROUTES: Final = {"/": "index.html", "/favicon.ico": "favicon.svg"}  # beside /d
 class Site:
     """Answers plain HTTP requests from memory; the files are read once, at the start."""
 
-    def __init__(self, rest_url: str | None, missing: Callable[[], Sequence[str]]) -> None:
+    def __init__(
+        self,
+        rest_url: str | None,
+        missing: Callable[[], Sequence[str]],
+        sign_in: SignIn | None = None,
+    ) -> None:
         """`missing` names what keeps us from being ready."""
         self._missing = missing
         self._has_started = False
-        config = msgspec.json.encode({"rest_url": rest_url, "version": __version__})
-        self._pages: dict[str, tuple[str, bytes]] = {"/config.json": (_JSON, config)}
+        config = {"rest_url": rest_url, "sign_in": _told(sign_in), "version": __version__}
+        self._pages: dict[str, tuple[str, bytes]] = {
+            "/config.json": (_JSON, msgspec.json.encode(config))
+        }
         for path, file in _files(files("consumer.dashboard"), "/dashboard"):
             if (kind := _kind(file.name)) is not None:
                 self._pages[path] = (f"{kind}; charset=utf-8", file.read_bytes())
         for path, name in _ROUTES.items():
             if page_of := self._pages.get(f"/dashboard/{name}"):
                 self._pages[path] = page_of
-        self._policy = _content_security_policy(rest_url)
+        if sign_in is not None:  # where Cognito sends people back to; the page takes it from there
+            self._pages["/signed-in"] = self._pages["/"]
+        self._policy = _content_security_policy(rest_url, sign_in)
 
     def respond(self, request: Request, path: str) -> Response:
         """The answer to a request that is not a WebSocket handshake."""
@@ -102,11 +113,19 @@ def _kind(name: str) -> str | None:
     return "text/plain" if name.endswith(".d.ts") else mimetypes.guess_type(name)[0]
 
 
-def _content_security_policy(rest_url: str | None) -> str:
+def _told(sign_in: SignIn | None) -> dict[str, str] | None:
+    if sign_in is None:
+        return None
+    return {**asdict(sign_in), "identity_url": sign_in.identity_url}
+
+
+def _content_security_policy(rest_url: str | None, sign_in: SignIn | None) -> str:
     connect = ["'self'"]
     if rest_url is not None:
         parts = urlsplit(rest_url)
         connect.append(f"{parts.scheme}://{parts.netloc}")
+    if sign_in is not None:
+        connect += sign_in.origins
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
         f"connect-src {' '.join(connect)}; base-uri 'none'; form-action 'none'; "

@@ -30,6 +30,12 @@ PATTERN = re.compile(
     r"|execution:(?:[^\s:]{1,80}"
     r"|arn:aws[a-z-]*:states:[a-z0-9-]+:[0-9]{12}:(?:execution|express):[^\s:]+:\S+)"
 )
+SHARED_SESSION = "/CognitoIdentityCredentials"  # of whoever has credentials of an identity pool
+# One user pool, and again with the person in it.
+PERSON = re.compile(
+    r"(?P<pool>(?:https://)?cognito-idp\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?/[\w-]+)"
+    r",(?P<caller>(?P=pool):CognitoSignIn:[0-9a-f-]{36})"
+)
 MAX_PATTERN_CHARS = 512
 # 64 × 31 B of instances and 0.7 kB of other claims are 2.7 kB, × 4/3 in base64 3.6 kB.
 MAX_PATTERNS = 64
@@ -146,10 +152,18 @@ def lambda_handler(event: APIGatewayProxyEvent, context: LambdaContext) -> Answe
 
 
 def caller_of(event: APIGatewayProxyEvent) -> str:
-    """ARN of who signed the request. Raises `Refused`: without IAM there is nobody to name."""
-    caller = event.request_context.identity.user_arn
+    """Who signed the request: an ARN, or a person, `<user pool>:CognitoSignIn:<sub>`. Raises
+    `Refused`: without IAM, or by a role that many share, there is nobody to name.
+    """
+    identity = event.request_context.identity
+    caller = identity.user_arn
+    if identity.cognito_identity_pool_id or (caller or "").endswith(SHARED_SESSION):
+        # All people of a group are one ARN. Each is named in API Gateway's list of providers
+        # (developer guide, "$context variables", cognitoAuthenticationProvider).
+        person = PERSON.fullmatch(identity.cognito_authentication_provider or "")
+        caller = person and person["caller"]
     if not caller:
-        message = "A token is issued to a caller that IAM knows."
+        message = "A token is issued to a caller that IAM knows by name."
         raise Refused(HTTPStatus.FORBIDDEN, "forbidden", message)
     return caller
 

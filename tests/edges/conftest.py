@@ -21,6 +21,7 @@ from consumer.edges.tls import Certificates
 from consumer.hub import Hub
 from consumer.pipeline import Counts
 from consumer.settings import Settings
+from consumer.sign_in import SignIn
 from tests.edges.test_sqlite_log import make, now_ms
 
 
@@ -97,6 +98,8 @@ async def serving(
     limits: Limits | None = None,
     certificates: Certificates | None = None,
     heartbeat_s: float = 0.2,
+    rest_url: str = "http://127.0.0.1:1/live",
+    sign_in: SignIn | None = None,
     **policy: Any,
 ) -> AsyncIterator[Service]:
     """A service whose door has these limits and this policy."""
@@ -111,7 +114,7 @@ async def serving(
         service.hub = Hub(service.log, now_ms, spread=mass)
         await service.hub.load()
         closing.push_async_callback(service.hub.close)
-        site = Site("http://127.0.0.1:1/live", lambda: service.missing)
+        site = Site(rest_url, lambda: service.missing, sign_in)
         door = Door(limits or Limits(), service.counts, certificates=certificates, **policy)
         service.server = Server(
             service.hub, site, service.counts, door,

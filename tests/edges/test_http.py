@@ -2,10 +2,14 @@
 
 import asyncio
 import json
+import re
+from pathlib import Path
 
 import pytest
 
-from tests.edges.conftest import Service
+from consumer.sign_in import sign_in
+from tests.edges.conftest import Service, serving
+from tests.edges.test_settings import SIGN_IN
 
 
 async def get(
@@ -66,6 +70,35 @@ async def test_the_page_learns_the_rest_address(service: Service) -> None:
     """The buttons need it."""
     body = (await get(service, "/config.json"))[2]
     assert json.loads(body)["rest_url"] == "http://127.0.0.1:1/live"
+
+
+async def test_the_page_learns_where_people_sign_in(tmp_path: Path) -> None:
+    """And may ask these origins, and no others, beside its own and the REST API's."""
+    async with serving(tmp_path, sign_in=sign_in(SIGN_IN)) as service:
+        _, headers, body = await get(service, "/config.json")
+        page = (await get(service, "/signed-in?code=1&state=2"))[2]
+        assert page == (await get(service, "/"))[2]
+    assert json.loads(body)["sign_in"] == {
+        "url": "https://acme.auth.eu-central-1.amazoncognito.com",
+        "identity_url": "https://cognito-identity.eu-central-1.amazonaws.com",
+        "region": "eu-central-1",
+        "user_pool": "eu-central-1_0A1b2C3d4",
+        "client_id": "0a1b2c3d4e5f6071829",
+        "identity_pool": "eu-central-1:0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9",
+    }
+    (asked,) = re.findall(r"connect-src ([^;]*);", headers["Content-Security-Policy"])
+    assert asked.split() == [
+        "'self'",
+        "http://127.0.0.1:1",
+        "https://acme.auth.eu-central-1.amazoncognito.com",
+        "https://cognito-identity.eu-central-1.amazonaws.com",
+    ]
+
+
+async def test_nobody_signs_in_by_default(service: Service) -> None:
+    """Then there is nothing to come back to."""
+    assert json.loads((await get(service, "/config.json"))[2])["sign_in"] is None
+    assert (await get(service, "/signed-in"))[0] == 404
 
 
 @pytest.mark.parametrize("path", ["/nope", "/dashboard/", "/dashboard/../settings.py", "/v1/"])

@@ -47,6 +47,76 @@ def test_origins_are_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.read().origins == {"https://a.example", "https://b.example"}
 
 
+SIGN_IN = (
+    "https://acme.auth.eu-central-1.amazoncognito.com/eu-central-1_0A1b2C3d4/0a1b2c3d4e5f6071829"
+    "/eu-central-1:0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9"
+)
+API = {"STATUSWIRE_REST_URL": "https://a1.execute-api.eu-central-1.amazonaws.com/live"}
+
+
+def test_a_sign_in_is_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From which all is read that the page needs."""
+    set_all(monkeypatch, GOOD | API | {"STATUSWIRE_SIGN_IN": SIGN_IN})
+    read = settings.read().cognito
+    assert read is not None
+    assert (read.user_pool, read.client_id) == ("eu-central-1_0A1b2C3d4", "0a1b2c3d4e5f6071829")
+    assert read.origins == (
+        "https://acme.auth.eu-central-1.amazoncognito.com",
+        "https://cognito-identity.eu-central-1.amazonaws.com",
+    )
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        SIGN_IN.replace("https:", "http:"),
+        SIGN_IN.replace("https://acme", "https://user@acme"),
+        SIGN_IN.replace("amazoncognito.com/", "amazoncognito.com;script-src/"),
+        SIGN_IN.replace("/eu-central-1:", "/us-east-1:"),
+        SIGN_IN.rpartition("/")[0],
+        SIGN_IN + "/more",
+        SIGN_IN + "?a=b",
+        SIGN_IN + "#a",
+        "javascript:alert(1)",
+        "https://acme.example.com",
+    ],
+)
+def test_what_is_no_sign_in_is_refused(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """It goes into the page's policy, and people type their passwords there."""
+    set_all(monkeypatch, GOOD | API | {"STATUSWIRE_SIGN_IN": address})
+    with pytest.raises(BadSettings) as refused:
+        settings.read()
+    (problem,) = refused.value.problems
+    assert problem.startswith("STATUSWIRE_SIGN_IN: must be ")
+
+
+@pytest.mark.parametrize(
+    ("others", "word"),
+    [
+        ({}, "STATUSWIRE_REST_URL"),
+        (
+            API
+            | {
+                "STATUSWIRE_JWKS_URL": "https://id.example.com/keys",
+                "STATUSWIRE_ISSUER": "https://id.example.com",
+                "STATUSWIRE_AUDIENCE": "statuswire",
+            },
+            "STATUSWIRE_JWKS_URL",
+        ),
+    ],
+)
+def test_a_sign_in_is_for_the_stacks_own_api_and_tokens(
+    monkeypatch: pytest.MonkeyPatch, others: dict[str, str], word: str
+) -> None:
+    """Without the API there is no use in it; another provider's consumer refuses its tokens."""
+    set_all(monkeypatch, GOOD | others | {"STATUSWIRE_SIGN_IN": SIGN_IN})
+    with pytest.raises(BadSettings) as refused:
+        settings.read()
+    (problem,) = refused.value.problems
+    assert problem.startswith("STATUSWIRE_SIGN_IN: ")
+    assert word in problem
+
+
 @pytest.mark.parametrize(
     ("given", "tag"),
     [

@@ -35,8 +35,11 @@ def call(
     name: str | None = None,
     body: str | None = None,
     caller: str | None = CALLER,
+    **identity: str,
 ) -> dict[str, Any]:
-    """The function's answer, its body parsed. `name` is the path's, as API Gateway has it."""
+    """The function's answer, its body parsed. `name` is the path's, as API Gateway has it, and
+    `identity` what else it knows of the caller.
+    """
     event = {
         "resource": resource,
         "path": resource.replace("{name}", name or ""),
@@ -46,7 +49,7 @@ def call(
         "queryStringParameters": None,
         "multiValueQueryStringParameters": None,
         "pathParameters": {"name": name} if name is not None else None,
-        "requestContext": {"resourcePath": resource, "identity": {"userArn": caller}},
+        "requestContext": {"resourcePath": resource, "identity": {"userArn": caller, **identity}},
         "body": body,
         "isBase64Encoded": False,
     }

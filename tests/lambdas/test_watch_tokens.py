@@ -45,9 +45,9 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     app.keys.cache_clear()
 
 
-def ask(body: Any, *, caller: str | None = CALLER) -> dict[str, Any]:
+def ask(body: Any, *, caller: str | None = CALLER, **identity: str) -> dict[str, Any]:
     text = body if isinstance(body, str) else json.dumps(body)
-    return call(app.lambda_handler, "/watch-tokens", body=text, caller=caller)
+    return call(app.lambda_handler, "/watch-tokens", body=text, caller=caller, **identity)
 
 
 def read(token: str, key: str = KEY) -> dict[str, Any]:
@@ -156,6 +156,47 @@ def test_nobody_gets_no_token(caller: str | None) -> None:
     """A request that IAM did not sign off has no identity: 403."""
     answer = ask({"watch": ["*"]}, caller=caller)
     assert (answer["statusCode"], answer["body"]["error"]) == (403, "forbidden")
+
+
+POOL = "cognito-idp.eu-central-1.amazonaws.com/eu-central-1_0A1b2C3d4"
+ANA = "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9"
+SHARED = "arn:aws:sts::123456789012:assumed-role/statuswire-WatcherRole/CognitoIdentityCredentials"
+IDENTITIES = "eu-central-1:11111111-2222-3333-4444-555555555555"
+
+
+@pytest.mark.parametrize("scheme", ["", "https://"])
+def test_a_person_from_cognito_is_named(scheme: str) -> None:
+    """Not by the role, which all people of a group have."""
+    person = f"{scheme}{POOL}:CognitoSignIn:{ANA}"
+    answer = ask(
+        {"watch": ["*"]},
+        caller=SHARED,
+        cognitoIdentityPoolId=IDENTITIES,
+        cognitoAuthenticationProvider=f"{scheme}{POOL},{person}",
+    )
+    assert answer["statusCode"] == 201
+    assert read(answer["body"]["token"])["sub"] == person
+
+
+@pytest.mark.parametrize(
+    "provider",
+    [
+        "",
+        POOL,
+        f"{POOL}:CognitoSignIn:{ANA}",
+        f"{POOL},{POOL}:CognitoSignIn:",
+        f"{POOL},{POOL}:CognitoSignIn:ana@example.com",
+        f"{POOL},{POOL}x:CognitoSignIn:{ANA}",
+        f"{POOL},{POOL}:CognitoSignIn:{ANA},{POOL}",
+        f"accounts.google.com,{POOL}:CognitoSignIn:{ANA}",
+    ],
+)
+def test_who_came_by_cognito_and_has_no_name_gets_no_token(provider: str) -> None:
+    """A guest, or somebody of another provider: the role that they share names nobody."""
+    for pool in ({"cognitoIdentityPoolId": IDENTITIES}, {}):
+        identity = pool | {"cognitoAuthenticationProvider": provider}
+        answer = ask({"watch": ["*"]}, caller=SHARED, **identity)
+        assert (answer["statusCode"], answer["body"]["error"]) == (403, "forbidden")
 
 
 @pytest.mark.parametrize(

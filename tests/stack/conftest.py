@@ -15,7 +15,12 @@ __all__ = ["api", "synthesized", "template"]
 @pytest.fixture(scope="session")
 def exports(synthesized: dict[str, Any]) -> dict[str, str]:
     """What template.yaml exports, by the exports' names."""
-    outputs = deploy_workflows(synthesized).outputs
+    outputs = deploy_workflows(
+        synthesized,
+        SignIn="cognito",
+        SignInDomainPrefix="statuswire-example",
+        DashboardOrigin="https://status.example.com",
+    ).outputs
     return {
         f"{STACK}-{name}": outputs[name]
         for name, output in synthesized["Outputs"].items()

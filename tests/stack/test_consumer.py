@@ -72,6 +72,16 @@ def test_the_daemon_reads_its_settings(
     assert {str(network) for network in read.trusted_proxies} == {"172.31.0.0/16"}
 
 
+def test_people_who_sign_in(
+    monkeypatch: pytest.MonkeyPatch, stack: Deployed, exports: dict[str, str]
+) -> None:
+    """Where the workflows' stack has them; otherwise the page has no buttons."""
+    assert chosen(monkeypatch, stack).rest_url is None
+    read = chosen(monkeypatch, deploy(CONSUMER, exports, SignIn="cognito"))
+    assert read.rest_url == exports["statuswire-RestApiUrl"]
+    assert read.sign_in == exports["statuswire-SignInAddress"]
+
+
 def test_tokens_of_a_provider(monkeypatch: pytest.MonkeyPatch, exports: dict[str, str]) -> None:
     """In place of the stack's own: both together would be refused."""
     read = chosen(monkeypatch, deploy(CONSUMER, exports, **PROVIDER))

@@ -30,12 +30,14 @@ def test_every_control_is_kept_or_its_exception_explained(
     assert all(len(reason) > 30 for reason in explained.values())
 
 
+@pytest.mark.parametrize("sign_in", ["iam", "cognito"])
 def test_the_workflows_controls_are_kept_or_explained(
-    synthesized: dict[str, Any], template: dict[str, Any], tmp_path: Path
+    synthesized: dict[str, Any], template: dict[str, Any], tmp_path: Path, sign_in: str
 ) -> None:
     """Of template.yaml at its head: what SAM makes has no place for reasons of its own."""
     workflows = deploy_workflows(
         synthesized,
+        SignIn=sign_in,
         AlarmTopicArn="arn:aws:sns:eu-central-1:123456789012:alarms",
         ConsumerRoleArn="arn:aws:iam::123456789012:role/consumer",
     )

@@ -75,6 +75,16 @@ def test_viewers_from_outside_need_tls_and_a_token(
     assert rule["FromPort"] == rule["ToPort"] == read.port
 
 
+def test_people_who_sign_in(monkeypatch: pytest.MonkeyPatch, exports: dict[str, str]) -> None:
+    """Where the workflows' stack has them."""
+    stack = deploy(SMALL, exports, SignIn="cognito")
+    for name, value in environment(stack).items():
+        monkeypatch.setenv(name, value)
+    read = settings.read()
+    assert read.rest_url == exports["statuswire-RestApiUrl"]
+    assert read.sign_in == exports["statuswire-SignInAddress"]
+
+
 def test_there_is_never_more_than_one(small: Deployed) -> None:
     """One file has one process: at an update the old instance goes first."""
     group = small.resources["Group"]

@@ -45,6 +45,12 @@ ARNS = {
     "AWS::SQS::Queue": "sqs:{region}:{account}:{name}",
     "AWS::StepFunctions::StateMachine": "states:{region}:{account}:stateMachine:{name}",
 }
+# What Ref gives of those that AWS numbers, in the shape that their region is read from.
+NUMBERED = {
+    "AWS::Cognito::IdentityPool": f"{REGION}:0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9",
+    "AWS::Cognito::UserPool": f"{REGION}_0A1b2C3d4",
+    "AWS::Cognito::UserPoolClient": "0a1b2c3d4e5f60718293a4b5c6",
+}
 REF_IS_ARN = (
     *("AWS::IAM::ManagedPolicy", "AWS::SecretsManager::Secret"),
     "AWS::StepFunctions::StateMachine",
@@ -72,6 +78,8 @@ class Account(Surroundings):
     names: Mapping[str, str]
 
     def attribute(self, name: str, attribute: str) -> str:
+        if attribute == "ProviderName":
+            return f"cognito-idp.{REGION}.amazonaws.com/{self.names[name]}"
         if attribute in ("Arn", "Id"):
             return _arn(self.resources[name].type, self.names[name])
         assert attribute in ("Name", "QueueName"), attribute
@@ -131,7 +139,11 @@ def deploy(made: dict[str, Any], **parameters: Any) -> Deployed:
     )
     return Deployed(
         resources={name: account.resolve(resource) for name, resource in wanted.items()},
-        outputs={name: account.resolve(o["Value"]) for name, o in made["Outputs"].items()},
+        outputs={
+            name: account.resolve(output["Value"])
+            for name, output in made["Outputs"].items()
+            if "Condition" not in output or bare.holds(output["Condition"])
+        },
         names=names,
     )
 
@@ -155,6 +167,8 @@ def _references(wanted: Mapping[str, Any], names: Mapping[str, str]) -> dict[str
 
 def _name(near: Surroundings, logical_id: str, resource: Mapping[str, Any]) -> str:
     """The template's name, or one as AWS generates it."""
+    if resource["Type"] in NUMBERED:
+        return NUMBERED[resource["Type"]]
     given = resource["Properties"].get(NAMED_BY.get(resource["Type"], ""))
     return str(near.resolve(given)) if given else f"{STACK}-{logical_id}-0A1B2C3D4E5F"
 

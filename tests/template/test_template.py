@@ -26,11 +26,12 @@ OUTPUTS = {
     *("ConsumerPolicyArn", "SigningKeyArn", "TokenAudience", "CloudWatchDashboardUrl"),
 }
 # The consumer's settings that no operator should have to look up.
-# Not REST_URL: it shows buttons, and a browser cannot sign.
+# Not REST_URL: it shows buttons, which are refused unless people sign in (docs/sign-in.md).
 KNOWN_BY_THE_STACK = {"QUEUE_URL", "SERVICE_QUEUE_URL", "SIGNING_SECRET", "AUDIENCE"}
 # API Gateway developer guide, "Variables for access logging for API Gateway".
 LOGGED = {
     *("requestId", "extendedRequestId", "requestTime", "identity.userArn", "identity.sourceIp"),
+    "identity.cognitoAuthenticationProvider",
     *("httpMethod", "resourcePath", "path", "protocol", "status", "responseLength"),
     *("responseLatency", "integration.status", "integration.latency", "integration.error"),
     *("error.responseType", "xrayTraceId"),
@@ -51,11 +52,16 @@ def test_every_reference_finds_something(synthesized: dict[str, Any]) -> None:
         ConsumerRoleArn="arn:aws:iam::123456789012:role/consumer",
         RedriveRoleArn="arn:aws:iam::123456789012:role/redrive",
         AlarmTopicArn="arn:aws:sns:eu-central-1:123456789012:alarms",
+        SignIn="cognito",
+        SignInDomainPrefix="statuswire-example",
+        DashboardOrigin="https://status.example.com",
     )
     assert most.resources.keys() == synthesized["Resources"].keys()
     assert most.resources.keys() - least.resources.keys() == {
         *("MachineMayUseVolumeKeysPolicy", "SigningKeyPolicy", "SilentConsumerAlarm"),
         *("ApiLogAccount", "ApiLogRole"),
+        *("UserPool", "UserPoolDomain", "UserPoolClient", "Operators", "Watchers"),
+        *("IdentityPool", "IdentityPoolRoles", "OperatorRole", "WatcherRole"),
     }
     assert "${" not in json.dumps([least.resources, most.resources, most.outputs])
 
@@ -208,7 +214,7 @@ def test_only_the_accounts_own_setting_outlives_the_stack(deployed: Deployed) ->
     policies = {
         n: r["DeletionPolicy"] for n, r in deployed.resources.items() if "DeletionPolicy" in r
     }
-    # A first deployment that fails leaves nothing behind.
+    # A first deployment that fails leaves nothing behind. People are looked at in test_sign_in.py.
     assert set(policies.values()) == {"RetainExceptOnCreate"}
     kept = policies.keys()
     assert kept == {"ApiLogAccount", "ApiLogRole"}

@@ -59,16 +59,27 @@ async def signed_api() -> AsyncIterator[SignedApi]:
         await runner.cleanup()
 
 
-def fault(method: str, path: str, headers: Mapping[str, str], body: bytes) -> str | None:
+KNOWN: Final = {ACCESS_KEY: (SECRET, SESSION)}
+"""Secret and session token by access key."""
+
+
+def fault(
+    method: str,
+    path: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    known: Mapping[str, tuple[str, str]] = KNOWN,
+) -> str | None:
     """What is wrong with a request's signature, or None."""
     scheme, _, rest = headers.get("Authorization", "").partition(" ")
     if scheme != "AWS4-HMAC-SHA256":
         return "Missing Authentication Token"
     parts = dict(part.strip().split("=", 1) for part in rest.split(","))
     key, date, region, service, end = parts["Credential"].split("/")
-    if (key, region, service, end) != (ACCESS_KEY, REGION, "execute-api", "aws4_request"):
+    if (region, service, end) != (REGION, "execute-api", "aws4_request") or key not in known:
         return "the credential's scope is another"
-    if headers.get("X-Amz-Security-Token") != SESSION:
+    secret, session = known[key]
+    if headers.get("X-Amz-Security-Token") != session:
         return "The security token included in the request is invalid"
     names = parts["SignedHeaders"].split(";")
     if not {"host", "x-amz-date", "x-amz-security-token", "content-type"} <= set(names):
@@ -92,7 +103,7 @@ def fault(method: str, path: str, headers: Mapping[str, str], body: bytes) -> st
             hashlib.sha256(canonical.encode()).hexdigest(),
         )
     )
-    signing = f"AWS4{SECRET}".encode()
+    signing = f"AWS4{secret}".encode()
     for part in (date, region, service, end):
         signing = _hmac(signing, part)
     if _hmac(signing, to_sign).hex() != parts["Signature"]:
