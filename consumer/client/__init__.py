@@ -10,6 +10,7 @@ from consumer.client.errors import (
     RequestRefused,
     Stopped,
     TokenRefused,
+    WrongAddress,
 )
 from consumer.client.items import (
     Event,
@@ -47,4 +48,5 @@ __all__ = [
     "StatusStream",
     "Stopped",
     "TokenRefused",
+    "WrongAddress",
 ]

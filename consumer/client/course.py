@@ -6,7 +6,13 @@ from typing import Final
 
 from consumer.client import backoff, claims
 from consumer.client.dialogue import Dialogue, Seen
-from consumer.client.errors import Forbidden, Misunderstood, RequestRefused, TokenRefused
+from consumer.client.errors import (
+    Forbidden,
+    Misunderstood,
+    RequestRefused,
+    TokenRefused,
+    WrongAddress,
+)
 
 DRAINING: Final = 1012
 MALFORMED: Final = 4400
@@ -21,6 +27,9 @@ RETURNS: Final = {
 """After which one comes back by the contract; and after any other: the connection is lost."""
 OF_STATUS: Final = {401: TOKEN, 403: FORBIDDEN}
 """What a refused handshake means, from a server that lacks `close_codes`."""
+STATUSES: Final = range(100, 1_000)
+MAY_PASS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses of who is there and cannot now. Any other will be the same next time (RFC 9110, 15)."""
 STEADY_S: Final = 10.0  # a server that accepts and then refuses still meets a growing wait
 MAX_REFUSALS: Final = 5  # of new tokens in a row: with their waits, some ten seconds
 RENEW_AFTER: Final = 0.75  # of what is left of it
@@ -55,6 +64,7 @@ class Course:
         self._chance = chance
         self._attempt = 0
         self._refusals = 0
+        self._was_there = False
         self._seen = Seen()
 
     def begin(self, token: str | None, now_s: float, clock_s: float) -> Dialogue:
@@ -76,19 +86,24 @@ class Course:
             dialogue.renew(token, self._renew_at_s(token, now_s, clock_s))
 
     def after(self, dialogue: Dialogue, code: int | None, reason: str, now_s: float) -> Return:
-        """What the end of a connection means; the code is None where there never was one.
+        """What the end of a connection means; the code is None where there never was one, or the
+        HTTP status that was said instead.
 
         Raises `Stopped`.
         """
         self.cursor = dialogue.cursor
         if dialogue.is_welcomed:
             self._refusals = 0
+            self._was_there = True
         if dialogue.live_since_s is not None and now_s - dialogue.live_since_s >= STEADY_S:
             self._attempt = 0
         if dialogue.refused is not None:
             error, message = dialogue.refused
             raise RequestRefused(message, error)
-        code = dialogue.told_code or code
+        if code is not None and code in STATUSES:
+            code = self._of_status(code)
+        else:
+            code = dialogue.told_code or code
         if code == MALFORMED:
             raise Misunderstood(reason or "the server cannot read this client", code)
         if code == FORBIDDEN:
@@ -96,6 +111,16 @@ class Course:
         if code == TOKEN:
             return self._without_token(dialogue, reason or "the token was refused")
         return Return(self._why(dialogue, code, reason), self._wait_s(dialogue))
+
+    def _of_status(self, status: int) -> int | None:
+        """The code that stands for an HTTP status. Where a stream was before, whatever is said
+        instead will pass: a proxy may know the way no more while a server is renewed.
+        """
+        if status in OF_STATUS:
+            return OF_STATUS[status]
+        if status in MAY_PASS or self._was_there:
+            return None
+        raise WrongAddress(f"no statuses at this address (HTTP {status})", status)
 
     def _renew_at_s(self, token: str | None, now_s: float, clock_s: float) -> float | None:
         """When a token should be renewed, by the clock of `now_s`; None for never."""

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
-from consumer.client.course import OF_STATUS, Course
+from consumer.client.course import Course
 from consumer.client.dialogue import OPEN_WITHIN_S
 
 SUBPROTOCOL: Final = Subprotocol("statuswire.v1")
@@ -50,10 +50,10 @@ def options(token: str | None, chosen: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def failed(error: Exception) -> tuple[int | None, str]:
-    """The close code that a handshake's failure stands for, if any, and what to say of it."""
+    """The HTTP status with which a handshake failed, if any, and what to say of it."""
     if isinstance(error, InvalidStatus):
         status = error.response.status_code
-        return OF_STATUS.get(status), f"HTTP {status}"
+        return status, f"HTTP {status}"
     if isinstance(error, TimeoutError):
         return None, "no answer in time"
     return None, str(error) or type(error).__name__

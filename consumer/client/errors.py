@@ -21,6 +21,10 @@ class Misunderstood(Stopped):
     """4400: the server cannot read what this client says. One of the two is too old."""
 
 
+class WrongAddress(Stopped):
+    """Something else answers there, and always did; `code` is the HTTP status that it said."""
+
+
 class RequestRefused(Stopped):
     """What is to be watched was answered with an error, such as `bad_watch`."""
 

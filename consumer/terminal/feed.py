@@ -2,7 +2,14 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
-from consumer.client import Forbidden, Item, StatusStream, Stopped, TokenRefused
+from consumer.client import (
+    Forbidden,
+    Item,
+    StatusStream,
+    Stopped,
+    TokenRefused,
+    WrongAddress,
+)
 from consumer.terminal.addresses import goes_by_proxy
 from consumer.terminal.exits import CannotGoOn
 from consumer.terminal.place import Place
@@ -30,7 +37,7 @@ async def feed(
             async for item in stream:
                 yield item
         except Stopped as stopped:
-            raise _explained(stopped, patterns, tokens) from stopped
+            raise _explained(stopped, url, patterns, tokens) from stopped
 
 
 def _another(tokens: Tokens, granted: Granted) -> Callable[[], Awaitable[str]]:
@@ -47,12 +54,17 @@ def _another(tokens: Tokens, granted: Granted) -> Callable[[], Awaitable[str]]:
     return another
 
 
-def _explained(stopped: Stopped, patterns: Sequence[str], tokens: Tokens) -> CannotGoOn:
+def _explained(stopped: Stopped, url: str, patterns: Sequence[str], tokens: Tokens) -> CannotGoOn:
     if isinstance(stopped, TokenRefused):
         return tokens.no_use(str(stopped))
     if isinstance(stopped, Forbidden):
         return CannotGoOn(
             f"watching {', '.join(patterns)} is not allowed: {stopped}",
             "Get a token that allows it: statuswire token --help.",
+        )
+    if isinstance(stopped, WrongAddress):
+        return CannotGoOn(
+            f"{url} answers with HTTP {stopped.code}, not with statuses",
+            "Name the consumer's address, which ends in /v1/status: --url.",
         )
     return CannotGoOn(f"the server refuses: {stopped}", "docs/errors.md says what to do.")

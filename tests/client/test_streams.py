@@ -22,6 +22,7 @@ from consumer.client import (
     StatusStream,
     Stopped,
     TokenRefused,
+    WrongAddress,
     dialogue,
 )
 from tests.client.conftest import Dial
@@ -403,6 +404,27 @@ async def test_a_stream_that_is_closed_leaves(script: Script, dial: Dial) -> Non
     visit = await went_live(script, reader)
     await reader.close()
     await visit.left()
+
+
+@pytest.mark.parametrize("status", [200, 404, 426])
+async def test_an_address_without_statuses_ends_the_stream(
+    script: Script, dial: Dial, status: int
+) -> None:
+    """It would answer the same the next time."""
+    script.refusals = [status] * 2
+    with pytest.raises(WrongAddress, match=str(status)) as stopped:
+        await items(dial(script.url), 1)
+    assert (stopped.value.code, len(script.refusals)) == (status, 1)
+
+
+async def test_an_address_that_had_statuses_is_tried_again(script: Script, dial: Dial) -> None:
+    """A proxy that knows the way no more may be told it again."""
+    reader = dial(script.url)
+    visit = await went_live(script, reader)
+    script.refusals = [404, 404]
+    await visit.close(1012, "draining")
+    assert [type(item) for item in await items(reader, 3)] == [Lost] * 3
+    assert (await came_back(script, reader)).opening["since"] == "e-1"
 
 
 async def test_a_server_that_is_not_there_is_tried_again(script: Script, dial: Dial) -> None:
