@@ -15,7 +15,7 @@ PY := .venv/bin/python
 NPM := .venv/bin/npm --silent --ignore-scripts --omit-lockfile-registry-resolved \
 	--legacy-peer-deps --no-audit --no-fund --no-update-notifier --cache $(CURDIR)/.local/npm
 
-.PHONY: help demo test test-long soak breaks attacks bench lint format bundle openapi graphs pictures \
+.PHONY: help demo test test-long soak breaks attacks bench lint format bundle openapi parameters graphs pictures \
 	lock clean
 .DEFAULT_GOAL := help
 
@@ -70,6 +70,9 @@ bundle: $(PRODUCT) ## What infra/consumer-small.yaml installs, for its `sam depl
 
 openapi: $(PRODUCT) ## Write infra/openapi.yaml from its source
 	$(PY) -m infra.openapi
+
+parameters: $(PRODUCT) ## Write docs/parameters.md from the templates
+	$(PY) -m infra.parameters
 
 graphs: $(PRODUCT) ## Write the graphs that the dashboard draws from statemachines/
 	$(PY) -m infra.graphs

@@ -19,6 +19,7 @@ from consumer import cli
 from consumer.operator import dlq
 from consumer.settings import Settings
 from consumer.terminal.addresses import VARIABLES
+from infra import parameters
 from infra.local.places import ROOT
 
 PAPERS: Final = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -189,6 +190,11 @@ def test_settings_exist(paper: Path) -> None:
     known = {f"STATUSWIRE_{name.upper()}" for name in Settings.model_fields} | set(VARIABLES)
     named = set(re.findall(r"STATUSWIRE_[A-Z_]*[A-Z]", paper.read_text()))
     assert named <= known | OTHERS
+
+
+def test_parameters_and_outputs_are_all_told() -> None:
+    """docs/parameters.md is what `make parameters` writes."""
+    assert parameters.WRITTEN.read_text() == parameters.markdown()
 
 
 def test_every_paper_is_on_the_map() -> None:
