@@ -16,6 +16,7 @@ const BACKOFF_LONGEST_MS = 30_000;
 const STEADY_AFTER_MS = 10_000; // a server that accepts and then refuses still meets a growing wait
 const RENEWED_AFTER = 0.75; // of a token's life; the rest is for who issues the next one
 const RENEWED_AFTER_AT_LEAST_MS = 250;
+const MAX_REFUSALS = 5; // of tokens in a row: with their waits, some ten seconds
 const MAX_TIMER_MS = 2 ** 31 - 1; // a longer one would fire at once
 const MAX_UNREAD = 10_000; // items × ~1 kB = 10 MB; then the server is let wait
 const REMEMBERED = 1_000; // ids of events, where one may come again
@@ -172,6 +173,7 @@ export class StatusStream {
   #isRenewing = false; // it was shown in the open connection, and not answered yet
   #turn = 0; // of connecting: what was awaited for an earlier one is dropped
   #attempt = 0;
+  #refusals = 0; // of tokens, since the last welcome
   #heardAtMs = 0;
   #liveSinceMs = null;
   #stale = null; // why, while it is
@@ -212,6 +214,7 @@ export class StatusStream {
   }
 
   reopen() {
+    this.#refusals = 0; // somebody has something new
     this.#drop();
     this.open();
   }
@@ -347,7 +350,10 @@ export class StatusStream {
         this.#tell(item);
         if (socket !== this.#socket) return; // whoever was told has left
       }
-      if (frame.op === "welcome") this.#listen();
+      if (frame.op === "welcome") {
+        this.#refusals = 0;
+        this.#listen();
+      }
       if (frame.op === "token") this.#renewed(Date.parse(frame.expires));
     } catch (error) {
       if (!(error instanceof Stopped)) throw error; // the owner's own
@@ -422,7 +428,8 @@ export class StatusStream {
   }
 
   #refused(why) {
-    if (typeof this.#token !== "function") {
+    this.#refusals++;
+    if (typeof this.#token !== "function" || this.#refusals > MAX_REFUSALS) {
       this.#end(new Stopped(TOKEN_REFUSED, why));
       return;
     }

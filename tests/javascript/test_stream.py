@@ -203,6 +203,15 @@ async def test_an_ended_token_is_replaced(guarded: Consumer) -> None:
     assert viewer.ids == [step["id"] for step in steps]
 
 
+async def test_tokens_that_are_all_refused_end_the_stream(guarded: Consumer) -> None:
+    """Some in a row may be a key's rotation; not for ever."""
+    async with viewing(guarded.url, asks=True, hasty=True) as viewer:
+        for number in range(6):
+            await viewer.answer(f"worthless-{number}")
+        assert (await viewer.told("thrown"))["code"] == 4401
+    assert viewer.types.count("asked") == 6
+
+
 async def test_an_issuer_that_fails_is_asked_again(guarded: Consumer) -> None:
     """It is said why there is no connection meanwhile."""
     async with viewing(guarded.url, asks=True) as viewer:

@@ -1,13 +1,14 @@
 // A program on `statuswire.js`: tells each item in a line, and asks for tokens by one.
-// Usage: node viewer.mjs '{"url", "watch", "since", "token", "asks", "library"}'; with `asks` each
-// line of the input is a token, as JSON.
+// Usage: node viewer.mjs '{"url", "watch", "since", "token", "asks", "library", "hasty"}'; with
+// `asks` each line of the input is a token, as JSON. Who is hasty waits for nothing by chance.
 
 import { createRequire } from "node:module";
 import readline from "node:readline";
 
 import { StatusStream } from "../../consumer/dashboard/statuswire.js";
 
-const { url, library, asks, token, ...options } = JSON.parse(process.argv[2]);
+const { url, library, asks, token, hasty, ...options } = JSON.parse(process.argv[2]);
+if (hasty) Math.random = () => 0;
 const tell = (told) => process.stdout.write(`${JSON.stringify(told)}\n`);
 const answered = []; // whoever waits for one
 readline
