@@ -60,6 +60,8 @@ async def test_a_person_is_made_signs_in_and_starts(
         )
         await idp.admin_add_user_to_group(UserPoolId=pool, Username=BO, GroupName="operators")
     instance = embedded_aws.instances[-1]
+    async with aioboto3.Session().client("ec2", **embedded_aws.client_settings) as ec2:
+        await ec2.stop_instances(InstanceIds=[instance])  # as other tests may not have left it
     async with open_browser() as browser:
         page = await browser.new_page()
         await page.goto(f"{with_people.url}/")
@@ -75,6 +77,7 @@ async def test_a_person_is_made_signs_in_and_starts(
         live = page.locator("body[data-connection=live]")
         await expect(live).to_be_visible(timeout=30_000)  # the function's first call is slow
         row = page.locator(f'#instances [data-instance="{instance}"]')
+        await expect(row).to_have_attribute("data-status", "stopped", timeout=15_000)
         for word, state in (("Start", "running"), ("Stop", "stopped")):
             await row.get_by_role("button", name=word).click()
             await page.get_by_role("dialog").get_by_role("button", name=word).click()

@@ -205,10 +205,11 @@ async def test_requests_are_answered_one_after_another(embedded: Embedded) -> No
         told = await viewer.read()
         assert told.get("code") == "bad_watch", told
         await viewer.say(op="token", id="4", token=await embedded.token())
-        assert (await viewer.read())["op"] == "token"
+        told = await viewer.read()
+        assert (told["op"], told["id"]) == ("token", "4"), told
         await viewer.say(op="unsubscribe", id="5", watch=["execution:none"])
         await viewer.say(op="ping", id="6")
-        assert (await viewer.read())["op"] == "pong"
+        assert await viewer.read() == {"op": "pong", "id": "6"}
 
 
 async def test_a_browser_is_let_in_by_its_second_subprotocol(embedded: Embedded) -> None:
