@@ -42,11 +42,12 @@ class Viewer:
 
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
-        self._last: str | bytes = ""
+        self._read: set[str | bytes] = set()
 
     async def read(self, *, beats: bool = False) -> Frame:
         """The next frame. Read over are heartbeats, which come when they like, and what comes
-        twice: a post that was not answered in time is made again, on a busy machine too.
+        twice: a post that was not answered in time is made again, and on a busy machine the first
+        may be heard after what followed the second.
         """
         while True:
             text = await self.socket.recv()
@@ -54,8 +55,8 @@ class Viewer:
             if frame["op"] == "heartbeat":
                 if beats:
                     return frame
-            elif text != self._last:
-                self._last = text
+            elif text not in self._read:
+                self._read.add(text)
                 return frame
 
     async def until(self, op: str) -> Frame:
