@@ -98,7 +98,7 @@ class BlockingStatusStream:
         try:
             options = dialling.options(self._held, self._options)
             self._socket = self._hanging_up.enter_context(connect(self._url, **options))
-        except (InvalidHandshake, OSError) as error:
+        except (InvalidHandshake, ConnectionClosed, OSError) as error:
             self._end(dialogue, *dialling.failed(error))
         else:
             self._dialogue = dialogue

@@ -110,7 +110,7 @@ class StatusStream:
         try:
             options = dialling.options(self._held, self._options)
             self._socket = await connect(self._url, **options)
-        except (InvalidHandshake, OSError) as error:
+        except (InvalidHandshake, ConnectionClosed, OSError) as error:
             self._end(dialogue, *dialling.failed(error))
         else:
             self._dialogue = dialogue

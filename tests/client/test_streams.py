@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosedError
 
 from consumer.client import (
     Forbidden,
@@ -23,7 +24,9 @@ from consumer.client import (
     Stopped,
     TokenRefused,
     WrongAddress,
+    blocking,
     dialogue,
+    stream,
 )
 from tests.client.conftest import Dial
 from tests.client.scripted import EVENT, Reader, Script, Visit, items
@@ -425,6 +428,40 @@ async def test_an_address_that_had_statuses_is_tried_again(script: Script, dial:
     await visit.close(1012, "draining")
     assert [type(item) for item in await items(reader, 3)] == [Lost] * 3
     assert (await came_back(script, reader)).opening["since"] == "e-1"
+
+
+async def test_a_handshake_that_is_cut_off_is_tried_again(
+    script: Script, dial: Dial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library calls that a closed connection, though it never was open."""
+    cuts = [ConnectionClosedError(None, None)] * 2
+
+    class Cut:
+        """In place of `connect`: cut off twice."""
+
+        connect: Any
+
+        def __init__(self, url: str, **options: Any) -> None:
+            if cuts:
+                raise cuts.pop()
+            self.connecting = self.connect(url, **options)
+
+        def __await__(self) -> Any:
+            return self.connecting.__await__()
+
+        def __enter__(self) -> Any:
+            return self.connecting.__enter__()
+
+        def __exit__(self, *error: Any) -> None:
+            self.connecting.__exit__(*error)
+
+    for shell in (stream, blocking):
+        kind = type("Cut", (Cut,), {"connect": staticmethod(shell.connect)})
+        monkeypatch.setattr(shell, "connect", kind)
+    reader = dial(script.url)
+    first = asyncio.create_task(items(reader, 4))
+    await script.live()
+    assert [type(item) for item in await first] == [Lost, Lost, Snapshot, Live]
 
 
 async def test_a_server_that_is_not_there_is_tried_again(script: Script, dial: Dial) -> None:

@@ -17,16 +17,12 @@ import yaml
 
 from consumer import cli
 from consumer.operator import dlq
-from consumer.settings import Settings
-from consumer.terminal.addresses import VARIABLES
 from infra import parameters
 from infra.local.places import ROOT
 
 PAPERS: Final = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 FENCE: Final = re.compile(r"^( *)```(\S*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 LINK: Final = re.compile(r"\]\(([^)\s]+)\)")
-# Not of the consumer's or the terminal's: of the lambdas, and of what the papers themselves make.
-OTHERS: Final = frozenset({"STATUSWIRE_STREAM"})
 PLACEHOLDER: Final = re.compile(r"<[^<>\n]+>")
 
 
@@ -182,14 +178,6 @@ def _anchors(paper: Path) -> frozenset[str]:
         )
         for heading in headings
     )
-
-
-@pytest.mark.parametrize("paper", PAPERS, ids=lambda paper: paper.name)
-def test_settings_exist(paper: Path) -> None:
-    """Whoever sets one that does not is told, but only then."""
-    known = {f"STATUSWIRE_{name.upper()}" for name in Settings.model_fields} | set(VARIABLES)
-    named = set(re.findall(r"STATUSWIRE_[A-Z_]*[A-Z]", paper.read_text()))
-    assert named <= known | OTHERS
 
 
 def test_parameters_and_outputs_are_all_told() -> None:
